@@ -1,0 +1,24 @@
+//! Ballast's vocabulary: names, units, limits, spans, counters, and the interface of a node.
+//!
+//! Every other package may use this one; it uses none of them, and knows neither kernels nor learners.
+
+pub mod client;
+pub mod clock;
+pub mod counters;
+pub mod names;
+pub mod node;
+pub mod resource;
+pub mod trace;
+pub mod units;
+pub mod wire;
+
+pub use client::HttpNode;
+pub use clock::{Clock, SystemClock, UnixNanos};
+pub use names::{ContainerId, ContainerName, InvalidName, NodeName};
+pub use node::{NodeAgent, NodeError};
+pub use resource::{Amounts, EgressIngress, Limit, Limits, PerResource, ReadWrite, Resource};
+pub use units::{BitsPerSecond, Bytes, BytesPerSecond, Cores, InvalidQuantity};
+pub use wire::{
+    AppliedLimits, Capability, CgroupVersion, ContainerState, LimitChange, NodeInfo, Plan, PlanOutcome,
+    Throttling,
+};

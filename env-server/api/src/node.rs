@@ -1,0 +1,86 @@
+//! The interface of a node: the same for a machine over HTTP, for the kernel in process, and for the simulator.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    names::ContainerName,
+    resource::Limits,
+    wire::{ContainerState, NodeInfo, Plan, PlanOutcome},
+};
+
+/// What a controller can ask of a node.
+#[async_trait]
+pub trait NodeAgent: Send + Sync {
+    /// What the node is and can do.
+    async fn node(&self) -> Result<NodeInfo, NodeError>;
+
+    /// Every container, in the order of their names.
+    async fn containers(&self) -> Result<Vec<ContainerState>, NodeError>;
+
+    /// Lends limits. Everything is checked before the first write; a write that fails undoes those before it.
+    async fn apply(&self, plan: &Plan) -> Result<PlanOutcome, NodeError>;
+
+    /// Puts one container back to its baseline and answers the limits in force then.
+    async fn restore(&self, container: &ContainerName) -> Result<Limits, NodeError>;
+}
+
+/// Why a node did not do what was asked. Whatever it says, nothing was left half done.
+#[derive(Debug, Clone, PartialEq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "error", rename_all = "snake_case")]
+pub enum NodeError {
+    /// No container of that name is managed.
+    #[error("no container named {container:?} is managed by this node")]
+    UnknownContainer {
+        /// The name asked for.
+        container: String,
+    },
+    /// A newer plan was accepted before.
+    #[error(
+        "plan generation {offered} for {container} is older than generation {current}, which is in force"
+    )]
+    StaleGeneration {
+        /// The container that has seen a newer plan.
+        container: String,
+        /// The plan's generation.
+        offered: u64,
+        /// The generation in force.
+        current: u64,
+    },
+    /// The request makes no sense; every problem is named.
+    #[error("the request is not valid: {}", problems.join("; "))]
+    Invalid {
+        /// One sentence for each problem.
+        problems: Vec<String>,
+    },
+    /// The kernel refused a write. What had been written before was undone.
+    #[error("{container}: {detail}; the writes before it were undone")]
+    WriteFailed {
+        /// The container concerned.
+        container: String,
+        /// Path, value and the kernel's reason.
+        detail: String,
+    },
+    /// The node's own state could not be read or kept.
+    #[error("the node cannot do this now: {detail}")]
+    Internal {
+        /// What failed.
+        detail: String,
+    },
+    /// Nobody answers.
+    #[error("no env-server answers at {url}: {detail}")]
+    Unreachable {
+        /// Where it was looked for.
+        url: String,
+        /// Why not.
+        detail: String,
+    },
+    /// Somebody answers, but not as an env-server does.
+    #[error("{url} does not answer as an env-server: {detail}")]
+    Protocol {
+        /// Who answered.
+        url: String,
+        /// What was odd.
+        detail: String,
+    },
+}

@@ -1,0 +1,284 @@
+//! The five resources, what is used of each, and what may be used.
+//!
+//! Absent (`None`) means that the node cannot measure or control the resource: never zero. Unlimited is
+//! [`Limit::Max`], never -1.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{BitsPerSecond, Bytes, BytesPerSecond, Cores};
+
+/// What Ballast can limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// CPU time, in cores.
+    Cpu,
+    /// Last-level cache, in bytes.
+    Llc,
+    /// Memory bandwidth, in bytes per second.
+    MemoryBandwidth,
+    /// Disk bandwidth, in bytes per second, read and write.
+    Disk,
+    /// Network bandwidth, in bits per second, egress and ingress.
+    Network,
+}
+
+impl Resource {
+    /// All five, in the order of every array that Ballast makes of them.
+    pub const ALL: [Self; 5] = [Self::Cpu, Self::Llc, Self::MemoryBandwidth, Self::Disk, Self::Network];
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cpu => "cpu",
+            Self::Llc => "llc",
+            Self::MemoryBandwidth => "memory bandwidth",
+            Self::Disk => "disk",
+            Self::Network => "network",
+        })
+    }
+}
+
+/// One `T` for each resource that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerResource<T> {
+    /// For [`Resource::Cpu`].
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<T>,
+    /// For [`Resource::Llc`].
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub llc: Option<T>,
+    /// For [`Resource::MemoryBandwidth`].
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub memory_bandwidth: Option<T>,
+    /// For [`Resource::Disk`].
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub disk: Option<T>,
+    /// For [`Resource::Network`].
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub network: Option<T>,
+}
+
+/// `Option`'s own default would ask `T: Default` of the derive.
+fn none<T>() -> Option<T> {
+    None
+}
+
+impl<T> Default for PerResource<T> {
+    fn default() -> Self {
+        Self { cpu: None, llc: None, memory_bandwidth: None, disk: None, network: None }
+    }
+}
+
+impl<T> PerResource<T> {
+    /// One `T` for each resource for which `of` answers.
+    pub fn from_fn(mut of: impl FnMut(Resource) -> Option<T>) -> Self {
+        Self {
+            cpu: of(Resource::Cpu),
+            llc: of(Resource::Llc),
+            memory_bandwidth: of(Resource::MemoryBandwidth),
+            disk: of(Resource::Disk),
+            network: of(Resource::Network),
+        }
+    }
+
+    /// The one of `resource`.
+    pub fn get(&self, resource: Resource) -> Option<&T> {
+        match resource {
+            Resource::Cpu => self.cpu.as_ref(),
+            Resource::Llc => self.llc.as_ref(),
+            Resource::MemoryBandwidth => self.memory_bandwidth.as_ref(),
+            Resource::Disk => self.disk.as_ref(),
+            Resource::Network => self.network.as_ref(),
+        }
+    }
+
+    /// Those that are there, in the order of [`Resource::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (Resource, &T)> {
+        Resource::ALL.into_iter().filter_map(|resource| self.get(resource).map(|value| (resource, value)))
+    }
+}
+
+/// A limit: so much, or as much as there is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit<U> {
+    /// No limit but the node's capacity.
+    Max,
+    /// At most this much.
+    At(U),
+}
+
+impl<U: Copy> Limit<U> {
+    /// The amount allowed on a node that has `capacity`.
+    pub fn or(self, capacity: U) -> U {
+        match self {
+            Self::Max => capacity,
+            Self::At(amount) => amount,
+        }
+    }
+}
+
+impl<U: fmt::Display> fmt::Display for Limit<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Max => f.write_str("max"),
+            Self::At(amount) => amount.fmt(f),
+        }
+    }
+}
+
+/// On the wire: the word `"max"`, or the number.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "a limit is \"max\" or a number that is finite and not negative")]
+enum WireLimit<U> {
+    Word(MaxWord),
+    Amount(U),
+}
+
+#[derive(Serialize, Deserialize)]
+enum MaxWord {
+    #[serde(rename = "max")]
+    Max,
+}
+
+impl<U: Serialize + Copy> Serialize for Limit<U> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Max => WireLimit::<U>::Word(MaxWord::Max),
+            Self::At(amount) => WireLimit::Amount(*amount),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de, U: Deserialize<'de>> Deserialize<'de> for Limit<U> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match WireLimit::deserialize(deserializer)? {
+            WireLimit::Word(MaxWord::Max) => Self::Max,
+            WireLimit::Amount(amount) => Self::At(amount),
+        })
+    }
+}
+
+/// One value for each direction of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadWrite<T> {
+    /// From the disk.
+    pub read: T,
+    /// To the disk.
+    pub write: T,
+}
+
+/// One value for each direction of a network interface, seen from the container.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgressIngress<T> {
+    /// Out of the container.
+    pub egress: T,
+    /// Into the container.
+    pub ingress: T,
+}
+
+/// So much of each resource: a usage (a rate over an interval) or a node's capacity.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Amounts {
+    /// CPU time per wall-clock time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cores>,
+    /// Last-level cache occupied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub llc: Option<Bytes>,
+    /// Memory traffic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bandwidth: Option<BytesPerSecond>,
+    /// Disk traffic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<ReadWrite<BytesPerSecond>>,
+    /// Network traffic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<EgressIngress<BitsPerSecond>>,
+}
+
+/// What may be used of each resource. In a plan an absent resource is left as it is; in an answer it is one that the
+/// node does not control.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// CPU bandwidth (CFS quota over period).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Limit<Cores>>,
+    /// Last-level cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub llc: Option<Limit<Bytes>>,
+    /// Memory bandwidth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bandwidth: Option<Limit<BytesPerSecond>>,
+    /// Disk bandwidth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<ReadWrite<Limit<BytesPerSecond>>>,
+    /// Network bandwidth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<EgressIngress<Limit<BitsPerSecond>>>,
+}
+
+impl Limits {
+    /// Limits that say nothing but the CPU's.
+    #[must_use]
+    pub fn of_cpu(limit: Limit<Cores>) -> Self {
+        Self { cpu: Some(limit), ..Self::default() }
+    }
+
+    /// The resources that these limits speak of.
+    pub fn named(&self) -> impl Iterator<Item = Resource> + use<> {
+        let said = PerResource {
+            cpu: self.cpu.map(|_| ()),
+            llc: self.llc.map(|_| ()),
+            memory_bandwidth: self.memory_bandwidth.map(|_| ()),
+            disk: self.disk.map(|_| ()),
+            network: self.network.map(|_| ()),
+        };
+        Resource::ALL.into_iter().filter(move |resource| said.get(*resource).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_number_or_the_word_max() {
+        let read = |text| serde_json::from_str::<Limit<Cores>>(text);
+        assert_eq!(read("\"max\"").unwrap(), Limit::Max);
+        assert_eq!(read("0.5").unwrap(), Limit::At(Cores::new(0.5).unwrap()));
+        for bad in ["-1", "\"unlimited\"", "null", "true", "1e999"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert_eq!(serde_json::to_string(&Limit::<Cores>::Max).unwrap(), "\"max\"");
+    }
+
+    #[test]
+    fn absent_resources_stay_absent_on_the_wire() {
+        let limits = Limits::of_cpu(Limit::Max);
+        assert_eq!(serde_json::to_string(&limits).unwrap(), r#"{"cpu":"max"}"#);
+        assert_eq!(serde_json::from_str::<Limits>("{}").unwrap(), Limits::default());
+        assert_eq!(limits.named().collect::<Vec<_>>(), [Resource::Cpu]);
+    }
+
+    #[test]
+    fn an_unknown_resource_is_refused() {
+        assert!(serde_json::from_str::<Limits>(r#"{"gpu":1}"#).is_err());
+        assert!(serde_json::from_str::<PerResource<f64>>(r#"{"gpu":1}"#).is_err());
+    }
+
+    #[test]
+    fn a_limit_without_bound_is_the_capacity() {
+        assert_eq!(Limit::Max.or(4), 4);
+        assert_eq!(Limit::At(1).or(4), 1);
+    }
+}

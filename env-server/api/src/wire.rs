@@ -1,0 +1,131 @@
+//! What travels between a controller and a node, as JSON under `/v1`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::UnixNanos,
+    names::{ContainerName, NodeName},
+    resource::{Amounts, Limits, PerResource},
+};
+
+/// The answer to `GET /v1/node`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// The node's name.
+    pub name: NodeName,
+    /// Version of the env-server (or of the simulator that plays one).
+    pub software_version: String,
+    /// Where the CPU controller lives.
+    pub cgroup_version: CgroupVersion,
+    /// What the machine has.
+    pub capacity: Amounts,
+    /// What the node can do with each resource: all five are there, the missing ones with the reason.
+    pub capabilities: PerResource<Capability>,
+}
+
+/// The two kernel interfaces of control groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CgroupVersion {
+    /// One hierarchy for each controller.
+    V1,
+    /// The unified hierarchy.
+    V2,
+    /// No kernel at all: the simulator.
+    Simulated,
+}
+
+/// Whether a node controls a resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum Capability {
+    /// Limits of this resource are accepted.
+    Available {
+        /// How it is done, for people.
+        mechanism: String,
+    },
+    /// Limits of this resource are refused.
+    Unavailable {
+        /// Why, as a sentence for people.
+        reason: String,
+    },
+}
+
+/// One element of the answer to `GET /v1/containers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerState {
+    /// Its name on this node.
+    pub name: ContainerName,
+    /// Rates over the last sampling interval; absent until two samples were taken.
+    pub usage: Option<Amounts>,
+    /// CFS throttling over the same interval; absent until two samples were taken.
+    pub throttling: Option<Throttling>,
+    /// The limits in force, as the kernel reads back.
+    pub limits: Limits,
+    /// The limits found before Ballast acted.
+    pub baseline: Limits,
+    /// When the sample was taken.
+    pub sampled_at_unix_nanos: UnixNanos,
+    /// Generation of the last plan that touched it; 0 before the first.
+    pub generation: u64,
+    /// Seconds until the limits go back to the baseline; absent when nothing is lent.
+    pub lease_remaining_seconds: Option<f64>,
+}
+
+/// How much a container was held back by its CPU quota.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Throttling {
+    /// Share of the enforcement periods in which it was throttled, in [0, 1]; 0 when no period passed.
+    pub throttled_share: f64,
+    /// Seconds of throttling (summed over CPUs) per second of wall-clock time.
+    pub throttled_seconds_per_second: f64,
+}
+
+/// The body of `POST /v1/plans`: limits for many containers, lent for a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Order among plans: one older than the last that touched a container is refused. An equal one renews the lease.
+    pub generation: u64,
+    /// How long the limits hold without renewal, in seconds; more than 0 and at most 3600.
+    pub lease_seconds: f64,
+    /// Check and answer, but change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// At most one change for each container.
+    pub changes: Vec<LimitChange>,
+}
+
+/// New limits for one container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitChange {
+    /// Which container.
+    pub container: ContainerName,
+    /// Its limits; absent resources are left as they are.
+    pub limits: Limits,
+}
+
+/// The answer to a plan: what is in force now (or would be, for a dry run).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanOutcome {
+    /// The plan's generation.
+    pub generation: u64,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// In the order of the plan's changes.
+    pub applied: Vec<AppliedLimits>,
+}
+
+/// What became of one change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppliedLimits {
+    /// Which container.
+    pub container: ContainerName,
+    /// What was asked.
+    pub requested: Limits,
+    /// What was in force before.
+    pub before: Limits,
+    /// What is in force, after the hardware's rounding: only the resources that were asked for.
+    pub applied: Limits,
+}
