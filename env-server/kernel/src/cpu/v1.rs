@@ -1,0 +1,46 @@
+//! cgroup v1: the files of the controllers `cpu` and `cpuacct`.
+//!
+//! Must not know of v2.
+
+use std::{path::Path, time::Duration};
+
+use nix::errno::Errno;
+
+use super::{Bandwidth, CpuCounters, field};
+use crate::{error::KernelError, file};
+
+pub(super) fn counters(cpu: &Path, cpuacct: &Path) -> Result<CpuCounters, KernelError> {
+    let stat = cpu.join("cpu.stat");
+    let text = file::read(&stat)?;
+    let required =
+        |key| field(&stat, &text, key)?.ok_or_else(|| file::unexpected(&stat, &text, "the CFS statistics"));
+    Ok(CpuCounters {
+        usage: Duration::from_nanos(file::read_number(&cpuacct.join("cpuacct.usage"))?),
+        periods: required("nr_periods")?,
+        throttled_periods: required("nr_throttled")?,
+        throttled: Duration::from_nanos(required("throttled_time")?),
+    })
+}
+
+pub(super) fn bandwidth(cpu: &Path) -> Result<Bandwidth, KernelError> {
+    let period = cpu.join("cpu.cfs_period_us");
+    let period_us = file::read_number(&period)?;
+    if period_us == 0 {
+        return Err(file::unexpected(&period, "0", "a period"));
+    }
+    // -1 stands for no limit.
+    let quota_us: i64 = file::read_number(&cpu.join("cpu.cfs_quota_us"))?;
+    Ok(Bandwidth { quota_us: u64::try_from(quota_us).ok(), period_us })
+}
+
+pub(super) fn write_quota(cpu: &Path, quota_us: Option<u64>) -> Result<(), KernelError> {
+    let value = quota_us.map_or_else(|| "-1".to_owned(), |quota_us| quota_us.to_string());
+    file::write(&cpu.join("cpu.cfs_quota_us"), &value).map_err(|error| match error {
+        KernelError::Io { path, value: Some(value), source, .. }
+            if source.raw_os_error() == Some(Errno::EINVAL as i32) =>
+        {
+            KernelError::QuotaConflict { path, value, source }
+        }
+        other => other,
+    })
+}

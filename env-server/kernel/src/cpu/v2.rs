@@ -1,0 +1,74 @@
+//! cgroup v2: `cpu.max` and `cpu.stat`.
+//!
+//! Must not know of v1.
+
+use std::{path::Path, time::Duration};
+
+use super::{Bandwidth, CpuCounters, field};
+use crate::{error::KernelError, file};
+
+pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
+    let stat = folder.join("cpu.stat");
+    let text = file::read(&stat)?;
+    let usage_us = field(&stat, &text, "usage_usec")?
+        .ok_or_else(|| file::unexpected(&stat, &text, "CPU statistics with usage_usec"))?;
+    // Without the CPU controller there is no quota to be held back by: the kernel leaves these lines out.
+    let throttling = |key| field(&stat, &text, key).map(Option::unwrap_or_default);
+    Ok(CpuCounters {
+        usage: Duration::from_micros(usage_us),
+        periods: throttling("nr_periods")?,
+        throttled_periods: throttling("nr_throttled")?,
+        throttled: Duration::from_micros(throttling("throttled_usec")?),
+    })
+}
+
+pub(super) fn bandwidth(folder: &Path) -> Result<Bandwidth, KernelError> {
+    let path = folder.join("cpu.max");
+    let text = file::read(&path)?;
+    parse(&text).ok_or_else(|| file::unexpected(&path, &text, "a quota and a period"))
+}
+
+pub(super) fn write_bandwidth(folder: &Path, bandwidth: Bandwidth) -> Result<(), KernelError> {
+    file::write(&folder.join("cpu.max"), &render(bandwidth))
+}
+
+fn parse(text: &str) -> Option<Bandwidth> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    let quota_us = if quota == "max" { None } else { Some(quota.parse().ok()?) };
+    let period_us = period.parse().ok().filter(|period_us| *period_us > 0)?;
+    Some(Bandwidth { quota_us, period_us })
+}
+
+fn render(Bandwidth { quota_us, period_us }: Bandwidth) -> String {
+    match quota_us {
+        Some(quota_us) => format!("{quota_us} {period_us}"),
+        None => format!("max {period_us}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_the_kernel_writes() {
+        assert_eq!(parse("max 100000\n"), Some(Bandwidth { quota_us: None, period_us: 100_000 }));
+        assert_eq!(parse("20000 50000\n"), Some(Bandwidth { quota_us: Some(20_000), period_us: 50_000 }));
+        for bad in ["", "max", "-1 100000", "max 0", "1 2 3", "max max"] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(
+            quota_us in proptest::option::of(1000u64..1 << 40),
+            period_us in 1000u64..=1_000_000,
+        ) {
+            let bandwidth = Bandwidth { quota_us, period_us };
+            prop_assert_eq!(parse(&render(bandwidth)), Some(bandwidth));
+        }
+    }
+}

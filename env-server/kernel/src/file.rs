@@ -1,0 +1,55 @@
+//! Reading and writing single kernel files.
+//!
+//! Never creates a file: a name that the kernel does not offer is an error, not a new file.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::Path,
+    time::Duration,
+};
+
+use crate::error::KernelError;
+
+/// How much of an odd text goes into an error.
+const SHOWN_CHARS: usize = 120;
+
+/// An [`io::Error`] on its way to a [`KernelError::Io`] that has no value.
+pub(crate) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KernelError {
+    move |source| KernelError::Io { operation, path: path.to_owned(), value: None, source }
+}
+
+pub(crate) fn unexpected(path: &Path, text: &str, expected: &'static str) -> KernelError {
+    let text = text.chars().take(SHOWN_CHARS).collect();
+    KernelError::Unexpected { path: path.to_owned(), text, expected }
+}
+
+pub(crate) fn read(path: &Path) -> Result<String, KernelError> {
+    fs::read_to_string(path).map_err(failed("read", path))
+}
+
+/// Writes the whole value in one call, as kernel files want it.
+pub(crate) fn write(path: &Path, value: &str) -> Result<(), KernelError> {
+    let attempt = || OpenOptions::new().write(true).truncate(true).open(path)?.write_all(value.as_bytes());
+    attempt().map_err(|source| KernelError::Io {
+        operation: "write to",
+        path: path.to_owned(),
+        value: Some(value.to_owned()),
+        source,
+    })
+}
+
+/// The number that a file holds.
+pub(crate) fn read_number<T: std::str::FromStr>(path: &Path) -> Result<T, KernelError> {
+    let text = read(path)?;
+    text.trim().parse().map_err(|_| unexpected(path, &text, "a whole number"))
+}
+
+/// Waits between two looks at something that the kernel does not announce.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kernel announces neither an empty v1 cgroup nor a free folder; callers bound their attempts"
+)]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

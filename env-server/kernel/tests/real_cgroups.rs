@@ -1,0 +1,233 @@
+//! The kernel crate against the kernel: groups, processes and quotas that really are there. Needs root.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use ballast_api::{CgroupVersion, Cores, Limit};
+use ballast_kernel::{Cgroup, CgroupPath, CgroupTree, CpuControl, Hierarchy, KernelError};
+use nix::unistd::geteuid;
+
+/// A cgroup of this test alone, removed with everything in it when it goes out of scope.
+struct Scratch {
+    tree: CgroupTree,
+    parent: Cgroup,
+}
+
+impl Scratch {
+    /// Absent, with the reason on stderr, where this machine cannot run the test.
+    fn new(test: &str) -> Option<Self> {
+        let skipped = |reason: String| {
+            eprintln!("SKIPPED {test}: {reason}");
+            None
+        };
+        if !geteuid().is_root() {
+            return skipped("it needs root".to_owned());
+        }
+        let hierarchy = match Hierarchy::find(Path::new("/proc/self/mountinfo")) {
+            Ok(hierarchy) => hierarchy,
+            Err(error) => return skipped(error.to_string()),
+        };
+        let tree = CgroupTree::new(hierarchy);
+        match tree.create(&format!("ballast-test-{}-{test}", std::process::id())) {
+            Ok(parent) => Some(Self { tree, parent }),
+            Err(error) => skipped(error.to_string()),
+        }
+    }
+
+    fn child(&self, name: &str) -> Cgroup {
+        self.tree.create(self.parent.path().child(name).unwrap().as_str()).unwrap()
+    }
+
+    fn cpu(&self, cgroup: &Cgroup) -> CpuControl {
+        CpuControl::new(self.tree.hierarchy(), cgroup.path())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let cleaned = self.parent.kill_all().and_then(|()| self.parent.remove());
+        if let Err(error) = cleaned {
+            eprintln!("{} was left behind: {error}", self.parent.path());
+        }
+    }
+}
+
+/// A child process that ends with its owner.
+struct Process(Child);
+
+impl Process {
+    fn start(program: &str, arguments: &[&str]) -> Self {
+        let child = Command::new(program).args(arguments).stdout(Stdio::null()).spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the kernel's accounting is measured over real time")]
+fn sleep(time: Duration) {
+    std::thread::sleep(time);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the kernel's accounting is measured over real time")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+fn cores(cores: f64) -> Limit<Cores> {
+    Limit::At(Cores::new(cores).unwrap())
+}
+
+#[test]
+fn a_group_holds_kills_and_forgets_its_processes() {
+    let Some(scratch) = Scratch::new("a_group_holds_kills_and_forgets_its_processes") else { return };
+    let (outer, path) = (scratch.child("outer"), "outer/inner");
+    let inner = scratch.child(path);
+    let (one, two) = (Process::start("sleep", &["100"]), Process::start("sleep", &["100"]));
+    outer.attach(one.0.id()).unwrap();
+    inner.attach(two.0.id()).unwrap();
+    assert_eq!(inner.pids().unwrap(), [two.0.id()]);
+    let mut both = [one.0.id(), two.0.id()];
+    both.sort_unstable();
+    assert_eq!(outer.pids().unwrap(), both);
+    assert!(fs::read_to_string(format!("/proc/{}/cgroup", two.0.id())).unwrap().contains(path));
+
+    outer.kill_all().unwrap();
+    assert!(outer.pids().unwrap().is_empty());
+    outer.remove().unwrap();
+    assert!(scratch.tree.find(outer.path().as_str()).unwrap().is_none());
+    // Both calls are safe to repeat on a group that is gone.
+    outer.kill_all().unwrap();
+    outer.remove().unwrap();
+}
+
+#[test]
+fn a_group_of_many_processes_is_killed_to_the_last() {
+    let Some(scratch) = Scratch::new("a_group_of_many_processes_is_killed_to_the_last") else { return };
+    let group = scratch.child("many");
+    let crowd: Vec<_> = (0..20).map(|_| Process::start("sleep", &["100"])).collect();
+    crowd.iter().for_each(|process| group.attach(process.0.id()).unwrap());
+    group.kill_all().unwrap();
+    for mut process in crowd {
+        assert!(!process.0.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_process_that_only_the_v1_groups_hold_is_killed_one_by_one() {
+    let test = "a_process_that_only_the_v1_groups_hold_is_killed_one_by_one";
+    let Some(scratch) = Scratch::new(test) else { return };
+    if scratch.tree.hierarchy().version() != CgroupVersion::V1 {
+        eprintln!("SKIPPED {test}: cgroup v1 only");
+        return;
+    }
+    let group = scratch.child("half");
+    let process = Process::start("sleep", &["100"]);
+    let procs = scratch.tree.hierarchy().cpu_folder(group.path()).join("cgroup.procs");
+    fs::write(procs, process.0.id().to_string()).unwrap();
+    group.kill_all().unwrap();
+    assert!(group.pids().unwrap().is_empty());
+}
+
+#[test]
+fn what_exists_is_not_made_twice_and_a_dead_process_is_not_moved() {
+    let Some(scratch) = Scratch::new("what_exists_is_not_made_twice") else { return };
+    let group = scratch.child("once");
+    let error = scratch.tree.create(group.path().as_str()).unwrap_err();
+    assert!(matches!(error, KernelError::Io { operation: "create", .. }), "{error}");
+    assert!(scratch.tree.find(group.path().as_str()).unwrap().is_some(), "the first one must stay");
+    assert!(scratch.tree.create("../escape").is_err());
+
+    let mut process = Process::start("true", &[]);
+    process.0.wait().unwrap();
+    let error = group.attach(process.0.id()).unwrap_err();
+    assert!(error.to_string().contains("cgroup.procs"), "{error}");
+}
+
+#[test]
+fn a_group_with_a_process_in_it_is_not_removed() {
+    let Some(scratch) = Scratch::new("a_group_with_a_process_in_it_is_not_removed") else { return };
+    let group = scratch.child("busy");
+    let process = Process::start("sleep", &["100"]);
+    group.attach(process.0.id()).unwrap();
+    assert!(matches!(group.remove(), Err(KernelError::StillBusy { pids, .. }) if pids == [process.0.id()]));
+}
+
+#[test]
+fn limits_are_written_read_back_and_removed() {
+    let Some(scratch) = Scratch::new("limits_are_written_read_back_and_removed") else { return };
+    let cpu = scratch.cpu(&scratch.child("limited"));
+    assert_eq!(cpu.limit().unwrap(), Limit::Max);
+    assert_eq!(cpu.set_limit(cores(0.123_456_7)).unwrap(), cores(0.123_46));
+    assert_eq!(cpu.set_limit(cores(0.01)).unwrap(), cores(0.01), "the smallest limit is accepted");
+    assert!(matches!(cpu.set_limit(cores(0.0099)), Err(KernelError::LimitTooSmall { .. })));
+    assert_eq!(cpu.limit().unwrap(), cores(0.01));
+    assert_eq!(cpu.set_limit(Limit::Max).unwrap(), Limit::Max);
+}
+
+#[test]
+fn a_child_over_its_parents_quota_is_a_named_error() {
+    let test = "a_child_over_its_parents_quota_is_a_named_error";
+    let Some(scratch) = Scratch::new(test) else { return };
+    if scratch.tree.hierarchy().version() != CgroupVersion::V1 {
+        eprintln!("SKIPPED {test}: cgroup v2 accepts it");
+        return;
+    }
+    let (parent, child) = (scratch.cpu(&scratch.parent), scratch.cpu(&scratch.child("c")));
+    parent.set_limit(cores(0.5)).unwrap();
+    child.set_limit(cores(0.4)).unwrap();
+    let error = child.set_limit(cores(0.8)).unwrap_err();
+    assert!(matches!(&error, KernelError::QuotaConflict { value, .. } if value == "80000"), "{error}");
+    assert_eq!(child.limit().unwrap(), cores(0.4));
+    assert!(matches!(parent.set_limit(cores(0.3)), Err(KernelError::QuotaConflict { .. })));
+}
+
+#[test]
+fn a_removed_group_is_told_apart_from_a_refusal() {
+    let Some(scratch) = Scratch::new("a_removed_group_is_told_apart_from_a_refusal") else { return };
+    let group = scratch.child("short");
+    let path = CgroupPath::new(group.path().as_str()).unwrap();
+    let identity = scratch.tree.hierarchy().identity(&path).unwrap();
+    assert_eq!(scratch.tree.hierarchy().children(scratch.parent.path()).unwrap(), ["short"]);
+    group.remove().unwrap();
+    assert!(scratch.cpu(&group).limit().unwrap_err().is_gone());
+    assert!(scratch.cpu(&group).counters().unwrap_err().is_gone());
+    assert_eq!(scratch.tree.hierarchy().identity(&path), None);
+    scratch.child("short");
+    assert_ne!(scratch.tree.hierarchy().identity(&path), Some(identity), "a new group is a new one");
+}
+
+/// The quota must hold a process that never stops computing to its share, and the counters must say so.
+#[test]
+fn a_busy_process_gets_its_quota_and_no_more() {
+    let Some(scratch) = Scratch::new("a_busy_process_gets_its_quota_and_no_more") else { return };
+    let group = scratch.child("busy");
+    let cpu = scratch.cpu(&group);
+    cpu.set_limit(cores(0.2)).unwrap();
+    let process = Process::start("yes", &[]);
+    group.attach(process.0.id()).unwrap();
+    // On a loaded machine it may get less than its share for a while, never more: the best of three counts.
+    let shares: Vec<f64> = (0..3).map(|_| used_share(&cpu, Duration::from_secs(2))).collect();
+    assert!(shares.iter().all(|share| *share < 0.2 * 1.1), "{shares:?}");
+    assert!(shares.iter().any(|share| *share > 0.2 * 0.9), "{shares:?}");
+    let counters = cpu.counters().unwrap();
+    assert!(counters.throttled_periods * 10 >= counters.periods * 8, "{counters:?}");
+    assert!(counters.throttled > Duration::from_secs(1), "{counters:?}");
+}
+
+fn used_share(cpu: &CpuControl, time: Duration) -> f64 {
+    let (started, before) = (now(), cpu.counters().unwrap());
+    sleep(time);
+    let (elapsed, after) = (started.elapsed(), cpu.counters().unwrap());
+    (after.usage - before.usage).as_secs_f64() / elapsed.as_secs_f64()
+}

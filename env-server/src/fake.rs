@@ -1,0 +1,154 @@
+//! A machine in a folder of a test: cgroup files that accept everything, and refuse where a test wants it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use ballast_api::{CgroupVersion, Clock, ContainerName, Cores, Limit, UnixNanos};
+use ballast_kernel::{CgroupPath, Hierarchy};
+use tempfile::TempDir;
+
+/// A file of every Linux that holds a number and that nobody, not even root, can write: 65536.
+const UNWRITABLE_NUMBER: &str = "/proc/sys/kernel/ngroups_max";
+
+pub(crate) struct FakeMachine {
+    folder: TempDir,
+    hierarchy: Hierarchy,
+}
+
+impl FakeMachine {
+    pub(crate) fn v1() -> Self {
+        Self::new(|root| format!("1 0 0:1 / {} rw - cgroup x rw,cpu,cpuacct\n", root.display()))
+    }
+
+    pub(crate) fn v2() -> Self {
+        Self::new(|root| format!("1 0 0:1 / {} rw - cgroup2 x rw\n", root.display()))
+    }
+
+    fn new(mount: impl Fn(&Path) -> String) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("cgroup");
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("cgroup.controllers"), "cpu\n").unwrap();
+        let mountinfo = folder.path().join("mountinfo");
+        fs::write(&mountinfo, mount(&root)).unwrap();
+        let hierarchy = Hierarchy::find(&mountinfo).unwrap();
+        Self { folder, hierarchy }
+    }
+
+    pub(crate) fn hierarchy(&self) -> &Hierarchy {
+        &self.hierarchy
+    }
+
+    pub(crate) fn parents(&self, parents: &[&str]) -> Vec<CgroupPath> {
+        parents.iter().map(|parent| CgroupPath::new(parent).unwrap()).collect()
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        let path = self.folder.path().join("state");
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// Makes a cgroup. `quota_us` at a period of 100 ms: -1 for none.
+    pub(crate) fn add(&self, path: &str, quota_us: &str) {
+        let folder = self.cgroup(path);
+        fs::create_dir_all(&folder).unwrap();
+        self.put(path, quota_us);
+        self.count(path, 0);
+    }
+
+    /// Replaces a cgroup by a new one of the same path, as a restarted container does.
+    pub(crate) fn replace(&self, path: &str, quota_us: &str) {
+        self.remove(path);
+        self.add(path, quota_us);
+    }
+
+    /// Moves the cgroup out of sight: its inode stays in use, so that a new one gets another.
+    pub(crate) fn remove(&self, path: &str) {
+        static REMOVED: AtomicU64 = AtomicU64::new(0);
+        let grave = format!("removed-{}", REMOVED.fetch_add(1, Ordering::Relaxed));
+        fs::rename(self.cgroup(path), self.folder.path().join(grave)).unwrap();
+    }
+
+    /// Sets the limit as somebody else would.
+    pub(crate) fn put(&self, path: &str, quota_us: &str) {
+        let folder = self.cgroup(path);
+        if self.hierarchy.version() == CgroupVersion::V2 {
+            let quota = if quota_us == "-1" { "max" } else { quota_us };
+            fs::write(folder.join("cpu.max"), format!("{quota} 100000\n")).unwrap();
+        } else {
+            fs::write(folder.join("cpu.cfs_quota_us"), format!("{quota_us}\n")).unwrap();
+            fs::write(folder.join("cpu.cfs_period_us"), "100000\n").unwrap();
+        }
+    }
+
+    /// Sets the CPU time used so far, in milliseconds.
+    pub(crate) fn count(&self, path: &str, used_ms: u64) {
+        let folder = self.cgroup(path);
+        let stat = "nr_periods 0\nnr_throttled 0\nthrottled_time 0\nthrottled_usec 0\n";
+        fs::write(folder.join("cpu.stat"), format!("usage_usec {}\n{stat}", used_ms * 1000)).unwrap();
+        fs::write(folder.join("cpuacct.usage"), format!("{}\n", used_ms * 1_000_000)).unwrap();
+    }
+
+    /// From now on the limit (0.65536 cores) can be read but not written. v1 only.
+    pub(crate) fn refuse_writes(&self, path: &str) {
+        let quota = self.cgroup(path).join("cpu.cfs_quota_us");
+        fs::remove_file(&quota).unwrap();
+        std::os::unix::fs::symlink(UNWRITABLE_NUMBER, &quota).unwrap();
+    }
+
+    /// Ends [`Self::refuse_writes`], with `quota_us` in force.
+    pub(crate) fn accept_writes(&self, path: &str, quota_us: &str) {
+        fs::remove_file(self.cgroup(path).join("cpu.cfs_quota_us")).unwrap();
+        self.put(path, quota_us);
+    }
+
+    /// The bytes in the file that holds the limit, without the period.
+    pub(crate) fn quota(&self, path: &str) -> String {
+        let folder = self.cgroup(path);
+        let file = if self.hierarchy.version() == CgroupVersion::V2 { "cpu.max" } else { "cpu.cfs_quota_us" };
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        text.split_whitespace().next().unwrap().replace("max", "-1")
+    }
+
+    fn cgroup(&self, path: &str) -> PathBuf {
+        self.folder.path().join("cgroup").join(path)
+    }
+}
+
+/// A clock that a test sets.
+#[derive(Debug, Default)]
+pub(crate) struct FakeClock(AtomicU64);
+
+impl FakeClock {
+    pub(crate) fn at(seconds: f64) -> Arc<Self> {
+        let clock = Arc::new(Self::default());
+        clock.set(seconds);
+        clock
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a test")]
+    pub(crate) fn set(&self, seconds: f64) {
+        self.0.store((seconds * 1e9) as u64, Ordering::Relaxed);
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> UnixNanos {
+        UnixNanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+pub(crate) fn cores(cores: f64) -> Limit<Cores> {
+    Limit::At(Cores::new(cores).unwrap())
+}
+
+pub(crate) fn name(name: &str) -> ContainerName {
+    ContainerName::new(name).unwrap()
+}

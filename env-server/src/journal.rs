@@ -1,0 +1,221 @@
+//! What has been lent, on disk: written before a container is first touched, so that whatever happens to this process,
+//! the next one knows the baselines.
+//!
+//! Reads and writes one file; must not know when a loan ends.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use ballast_api::Limits;
+use ballast_kernel::CgroupPath;
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+const FILE: &str = "journal.json";
+const VERSION: u32 = 1;
+
+/// A container that does not have its own limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its cgroup.
+    pub cgroup: CgroupPath,
+    /// Tells the cgroup from a later one of the same path.
+    pub identity: u64,
+    /// The limits to give back.
+    pub baseline: Limits,
+}
+
+/// Why the journal could not be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file system refused.
+    #[error("cannot {operation} the journal {}", path.display())]
+    Io {
+        /// As a verb.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+    /// It holds something else.
+    #[error(
+        "the journal {} is damaged: {detail}. It names containers and the limits to give back to them: read it, restore \
+         those limits by hand where they differ, delete the file and start again",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    boot_id: String,
+    loans: Vec<Record>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    cgroup: String,
+    identity: u64,
+    baseline: Limits,
+}
+
+/// The journal in one state directory, which the caller holds.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    boot_id: String,
+}
+
+impl Journal {
+    /// The journal in `folder`. `boot_id` names the time since the machine booted: cgroups do not outlive it, but their
+    /// identities come again.
+    #[must_use]
+    pub fn new(folder: &Path, boot_id: &str) -> Self {
+        Self { folder: folder.to_owned(), boot_id: boot_id.to_owned() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(FILE)
+    }
+
+    /// What the last env-server left; nothing when there was none, or when the machine rebooted since.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] when the file is not one that [`Self::write`] made.
+    pub fn load(&self) -> Result<Vec<Entry>, JournalError> {
+        let path = self.path();
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|source| JournalError::Io { operation: "read", path, source })?,
+        };
+        let document: Document =
+            serde_json::from_slice(&text).map_err(|error| self.damaged(error.to_string()))?;
+        if document.version != VERSION {
+            return Err(self.damaged(format!("version {} instead of {VERSION}", document.version)));
+        }
+        if document.boot_id != self.boot_id {
+            info!(loans = document.loans.len(), "journal is from before a reboot, which undid its limits");
+            return Ok(Vec::new());
+        }
+        document.loans.iter().map(|record| self.entry(record)).collect()
+    }
+
+    fn entry(&self, record: &Record) -> Result<Entry, JournalError> {
+        let cgroup = CgroupPath::new(&record.cgroup).map_err(|error| self.damaged(error.to_string()))?;
+        Ok(Entry { cgroup, identity: record.identity, baseline: record.baseline })
+    }
+
+    fn damaged(&self, detail: String) -> JournalError {
+        JournalError::Damaged { path: self.path(), detail }
+    }
+
+    /// Replaces the journal: after a crash at any moment it is either the old one or this one.
+    ///
+    /// # Errors
+    /// When the file system refuses; then the old one is still there.
+    pub fn write(&self, entries: impl IntoIterator<Item = Entry>) -> Result<(), JournalError> {
+        let loans = entries.into_iter().map(|entry| Record {
+            cgroup: entry.cgroup.to_string(),
+            identity: entry.identity,
+            baseline: entry.baseline,
+        });
+        let document = Document { version: VERSION, boot_id: self.boot_id.clone(), loans: loans.collect() };
+        let replace = || -> io::Result<()> {
+            let text = serde_json::to_vec_pretty(&document)?;
+            let draft = self.folder.join("journal.json.new");
+            let mut file =
+                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&draft, self.path())?;
+            // Without this the new name could be lost with the power, and with it the baselines.
+            File::open(&self.folder)?.sync_all()
+        };
+        replace().map_err(|source| JournalError::Io { operation: "write", path: self.path(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ballast_api::{Cores, Limit};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(cgroup: &str, identity: u64, baseline: Limit<Cores>) -> Entry {
+        Entry { cgroup: CgroupPath::new(cgroup).unwrap(), identity, baseline: Limits::of_cpu(baseline) }
+    }
+
+    #[test]
+    fn nothing_is_lent_before_the_first_write() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Journal::new(folder.path(), "b").load().unwrap(), []);
+    }
+
+    #[test]
+    fn a_reboot_ends_every_loan() {
+        let folder = tempfile::tempdir().unwrap();
+        Journal::new(folder.path(), "boot 1").write([entry("p/a", 1, Limit::Max)]).unwrap();
+        assert_eq!(Journal::new(folder.path(), "boot 2").load().unwrap(), []);
+    }
+
+    #[test]
+    fn a_damaged_journal_says_what_to_do_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path(), "b");
+        let outside = r#"{"version":1,"boot_id":"b","loans":[{"cgroup":"../x","identity":1,"baseline":{}}]}"#;
+        for bad in ["", "{", "[]", r#"{"version":2,"boot_id":"b","loans":[]}"#, outside] {
+            fs::write(journal.path(), bad).unwrap();
+            let error = journal.load().unwrap_err().to_string();
+            assert!(error.contains("delete the file"), "{error}");
+            assert_eq!(fs::read_to_string(journal.path()).unwrap(), bad);
+        }
+    }
+
+    #[test]
+    fn a_crash_while_writing_leaves_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path(), "b");
+        let entries = [entry("p/a", 1, Limit::Max)];
+        journal.write(entries.clone()).unwrap();
+        fs::write(folder.path().join("journal.json.new"), "{\"vers").unwrap();
+        assert_eq!(journal.load().unwrap(), entries);
+        journal.write([]).unwrap();
+        assert_eq!(journal.load().unwrap(), []);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            loans in proptest::collection::vec((1..1000u32, any::<u64>(), proptest::option::of(0.01f64..64.0)), 0..8),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let journal = Journal::new(folder.path(), "b");
+            let entries: Vec<_> = loans
+                .into_iter()
+                .map(|(name, identity, cores)| {
+                    let baseline = cores.map_or(Limit::Max, |cores| Limit::At(Cores::new(cores).unwrap()));
+                    entry(&format!("p/c{name}"), identity, baseline)
+                })
+                .collect();
+            journal.write(entries.clone()).unwrap();
+            prop_assert_eq!(journal.load().unwrap(), entries);
+        }
+    }
+}

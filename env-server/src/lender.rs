@@ -1,0 +1,328 @@
+//! Who has been lent what, until when, and how it is taken back. A limit that is not the container's own is in the
+//! journal before it is in the kernel, and leaves the journal after it has left the kernel.
+//!
+//! Waits for nothing and reads no clock: time is passed in, so that a test lives through hours in an instant. Must not
+//! know of HTTP.
+
+mod check;
+mod give_back;
+mod lend;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use ballast_api::{Clock, ContainerName, ContainerState, Cores, Limit, Limits, NodeError, Plan, PlanOutcome};
+use ballast_kernel::{CgroupPath, CpuControl, Hierarchy, KernelError};
+use tracing::{info, warn};
+
+use crate::{
+    discovery::{Place, discover},
+    failure::with_causes,
+    journal::{Entry, Journal, JournalError},
+    metrics::{Cause, Metrics, PlanResult},
+    rates::{History, Sample},
+};
+use check::Change;
+pub(crate) use check::capabilities;
+
+/// What a lender works with.
+pub struct Means {
+    /// Where cgroups are.
+    pub hierarchy: Hierarchy,
+    /// Containers are the children of these.
+    pub parents: Vec<CgroupPath>,
+    /// No limit may be higher.
+    pub capacity: Cores,
+    /// Samples of a container are at least half of this apart.
+    pub sample_interval: Duration,
+    /// Dates the samples.
+    pub clock: Arc<dyn Clock>,
+    /// Counts what is done.
+    pub metrics: Arc<Metrics>,
+    /// Remembers baselines; the caller holds its folder.
+    pub journal: Journal,
+}
+
+/// The books of one node. Times are measured from any fixed moment, the same in all calls.
+pub struct Lender {
+    means: Means,
+    containers: BTreeMap<ContainerName, Container>,
+    loans: BTreeMap<CgroupPath, Loan>,
+    /// Why cgroups were passed over at the last look.
+    skipped: BTreeSet<String>,
+    /// What failed in the last round of samples.
+    not_sampled: BTreeSet<String>,
+    closed: bool,
+}
+
+struct Container {
+    place: Place,
+    cpu: CpuControl,
+    history: History,
+    /// Of the last plan that touched it.
+    generation: u64,
+}
+
+/// Limits that are not the container's own.
+struct Loan {
+    identity: u64,
+    baseline: Limits,
+    /// When to restore the baseline, or to try again.
+    due: Duration,
+    failed_attempts: u32,
+}
+
+impl Lender {
+    /// Opens the books: first restores every baseline that an earlier env-server left in the journal. What cannot be
+    /// restored stays lent and is tried again by [`Self::expire`].
+    ///
+    /// # Errors
+    /// When the journal cannot be read; then nothing was changed.
+    pub fn open(means: Means, now: Duration) -> Result<Self, JournalError> {
+        let loans: BTreeMap<_, _> = means.journal.load()?.into_iter().map(|entry| loan(entry, now)).collect();
+        let mut lender = Self {
+            means,
+            containers: BTreeMap::new(),
+            loans,
+            skipped: BTreeSet::new(),
+            not_sampled: BTreeSet::new(),
+            closed: false,
+        };
+        lender.restore_loans(lender.loans.keys().cloned().collect(), Cause::Restart, now);
+        Ok(lender)
+    }
+
+    /// Every container, in the order of their names.
+    ///
+    /// # Errors
+    /// [`NodeError::Internal`] when the kernel's files cannot be read.
+    pub fn containers(&mut self, now: Duration) -> Result<Vec<ContainerState>, NodeError> {
+        self.look_around().map_err(|error| internal(&error))?;
+        let mut states = Vec::new();
+        for (name, container) in &self.containers {
+            match container.cpu.limit() {
+                Ok(limit) => states.push(self.state(name, container, limit, now)),
+                Err(error) if error.is_gone() => {}
+                Err(error) => return Err(internal(&error)),
+            }
+        }
+        Ok(states)
+    }
+
+    fn state(
+        &self,
+        name: &ContainerName,
+        of: &Container,
+        limit: Limit<Cores>,
+        now: Duration,
+    ) -> ContainerState {
+        let limits = Limits::of_cpu(limit);
+        let loan = self.loans.get(&of.place.path);
+        let rates = of.history.rates();
+        ContainerState {
+            name: name.clone(),
+            usage: rates.map(|rates| rates.usage),
+            throttling: rates.map(|rates| rates.throttling),
+            limits,
+            baseline: loan.map_or(limits, |loan| loan.baseline),
+            sampled_at_unix_nanos: of.history.last().map_or_else(
+                // The first sample failed: nothing is known yet.
+                || self.means.clock.now(),
+                |sample| sample.taken_at,
+            ),
+            generation: of.generation,
+            lease_remaining_seconds: loan.map(|loan| loan.due.saturating_sub(now).as_secs_f64()),
+        }
+    }
+
+    /// Lends limits, or renews what is lent.
+    ///
+    /// # Errors
+    /// See [`NodeError`]; whatever it is, no limit is left changed.
+    pub fn apply(&mut self, plan: &Plan, now: Duration) -> Result<PlanOutcome, NodeError> {
+        let outcome = self.check(plan).and_then(|changes| self.execute(plan, changes, now));
+        self.means.metrics.plan(match &outcome {
+            Ok(outcome) if outcome.dry_run => PlanResult::DryRun,
+            Ok(_) => PlanResult::Applied,
+            Err(NodeError::WriteFailed { .. }) => PlanResult::Undone,
+            Err(_) => PlanResult::Refused,
+        });
+        self.count_loans();
+        outcome
+    }
+
+    fn check(&mut self, plan: &Plan) -> Result<Vec<Change>, NodeError> {
+        if self.closed {
+            return Err(NodeError::Internal { detail: "the env-server is shutting down".to_owned() });
+        }
+        self.look_around().map_err(|error| internal(&error))?;
+        check::changes(plan, &self.containers, &self.means)
+    }
+
+    /// Puts one container back to its baseline and answers the limits in force then.
+    ///
+    /// # Errors
+    /// [`NodeError::UnknownContainer`], or [`NodeError::Internal`] when the kernel refuses; then it is tried again.
+    pub fn restore(&mut self, name: &ContainerName, now: Duration) -> Result<Limits, NodeError> {
+        self.look_around().map_err(|error| internal(&error))?;
+        let unknown = || NodeError::UnknownContainer { container: name.to_string() };
+        let container = self.containers.get(name).ok_or_else(unknown)?;
+        let (path, cpu) = (container.place.path.clone(), container.cpu.clone());
+        if self.loans.contains_key(&path)
+            && let Some(failure) = self.restore_loans(vec![path], Cause::Request, now).pop()
+        {
+            return Err(NodeError::Internal { detail: format!("{failure}; it is being retried") });
+        }
+        match cpu.limit() {
+            Ok(limit) => Ok(Limits::of_cpu(limit)),
+            Err(error) if error.is_gone() => Err(unknown()),
+            Err(error) => Err(internal(&error)),
+        }
+    }
+
+    /// Restores the baselines whose leases have ended.
+    pub fn expire(&mut self, now: Duration) {
+        let due = self.loans.iter().filter(|(_, loan)| loan.due <= now).map(|(path, _)| path.clone());
+        self.restore_loans(due.collect(), Cause::Expiry, now);
+    }
+
+    /// When [`Self::expire`] has something to do next.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Duration> {
+        self.loans.values().map(|loan| loan.due).min()
+    }
+
+    /// Restores every baseline and refuses plans from now on. Answers what could not be restored, a sentence each; it
+    /// stays in the journal.
+    pub fn close(&mut self, now: Duration) -> Vec<String> {
+        self.closed = true;
+        self.restore_loans(self.loans.keys().cloned().collect(), Cause::Shutdown, now)
+    }
+
+    /// How many containers are lent limits.
+    #[must_use]
+    pub fn loans(&self) -> usize {
+        self.loans.len()
+    }
+
+    /// Samples every container whose last sample is not too recent.
+    pub fn sample(&mut self) {
+        let mut failures = BTreeSet::new();
+        if let Err(error) = self.look_around() {
+            self.means.metrics.sampling_failures.inc();
+            failures.insert(format!("containers cannot be listed: {}", with_causes(&error)));
+        }
+        let means = &self.means;
+        let recent = |container: &Container| {
+            let age = container.history.last().map(|sample| means.clock.now().since(sample.taken_at));
+            age.is_some_and(|age| age < means.sample_interval / 2)
+        };
+        for (name, container) in self.containers.iter_mut().filter(|(_, container)| !recent(container)) {
+            if let Err(error) = take_sample(container, means)
+                && !error.is_gone()
+            {
+                failures.insert(format!("{name} cannot be sampled: {}", with_causes(&error)));
+            }
+        }
+        say_what_is_new(&mut self.not_sampled, failures);
+    }
+
+    /// Brings the books in line with the cgroups that are there now.
+    fn look_around(&mut self) -> Result<(), KernelError> {
+        let found = discover(&self.means.hierarchy, &self.means.parents)?;
+        say_what_is_new(&mut self.skipped, found.skipped.into_iter().collect());
+        self.containers.retain(|name, container| found.containers.get(name) == Some(&container.place));
+        for (name, place) in found.containers {
+            if !self.containers.contains_key(&name) {
+                let mut container = Container::new(&self.means.hierarchy, place);
+                // When it fails, the next round tries again and tells.
+                let _ = take_sample(&mut container, &self.means);
+                self.containers.insert(name, container);
+            }
+        }
+        self.forget_vanished();
+        // A gauge that is off by more than 2^63 has other problems.
+        self.means.metrics.containers.set(i64::try_from(self.containers.len()).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    /// A container that is gone needs no baseline, and a new one under its name has its own limits.
+    fn forget_vanished(&mut self) {
+        let gone: BTreeSet<_> = self
+            .loans
+            .iter()
+            .filter(|(path, loan)| self.means.hierarchy.identity(path) != Some(loan.identity))
+            .map(|(path, _)| path.clone())
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        for path in &gone {
+            info!(cgroup = %path, "container is gone, its loan is forgotten");
+            self.loans.remove(path);
+        }
+        if let Err(error) = self.write_journal(|_| true) {
+            // An entry of a cgroup that is gone is passed over when it is read.
+            warn!(error = with_causes(&error), "journal not shortened");
+        }
+        self.count_loans();
+    }
+
+    fn exists(&self, place: &Place) -> bool {
+        self.means.hierarchy.identity(&place.path) == Some(place.identity)
+    }
+
+    /// Writes those loans to the journal that `keep` wants.
+    fn write_journal(&self, keep: impl Fn(&CgroupPath) -> bool) -> Result<(), JournalError> {
+        let kept = self.loans.iter().filter(|(path, _)| keep(path));
+        self.means.journal.write(kept.map(|(path, loan)| Entry {
+            cgroup: path.clone(),
+            identity: loan.identity,
+            baseline: loan.baseline,
+        }))
+    }
+
+    fn count_loans(&self) {
+        self.means.metrics.loans.set(i64::try_from(self.loans.len()).unwrap_or(i64::MAX));
+    }
+}
+
+impl Container {
+    fn new(hierarchy: &Hierarchy, place: Place) -> Self {
+        let cpu = CpuControl::new(hierarchy, &place.path);
+        Self { place, cpu, history: History::default(), generation: 0 }
+    }
+}
+
+fn loan(entry: Entry, now: Duration) -> (CgroupPath, Loan) {
+    let Entry { cgroup, identity, baseline } = entry;
+    (cgroup, Loan { identity, baseline, due: now, failed_attempts: 0 })
+}
+
+fn take_sample(container: &mut Container, means: &Means) -> Result<(), KernelError> {
+    let counters = container.cpu.counters().inspect_err(|error| {
+        if !error.is_gone() {
+            means.metrics.sampling_failures.inc();
+        }
+    })?;
+    container.history.push(Sample { taken_at: means.clock.now(), counters });
+    Ok(())
+}
+
+/// Says what was not the case last time, so that the log is not filled with one sentence.
+fn say_what_is_new(last: &mut BTreeSet<String>, now: BTreeSet<String>) {
+    now.difference(last).for_each(|sentence| warn!("{sentence}"));
+    *last = now;
+}
+
+fn internal(error: &(dyn std::error::Error + 'static)) -> NodeError {
+    NodeError::Internal { detail: with_causes(error) }
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

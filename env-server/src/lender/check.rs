@@ -1,0 +1,144 @@
+//! What must hold before the first write of a plan.
+//!
+//! Reads limits, writes nothing; must not know what is done with the answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ballast_api::{
+    Capability, CgroupVersion, ContainerName, Cores, Limit, LimitChange, Limits, NodeError, PerResource,
+    Plan, Resource,
+};
+use ballast_kernel::{CpuControl, KernelError};
+
+use super::{Container, Means, internal};
+use crate::discovery::Place;
+
+/// The longest lease, in seconds.
+const LONGEST_LEASE_S: f64 = 3600.0;
+
+/// A change that may be made.
+pub(super) struct Change {
+    pub(super) name: ContainerName,
+    pub(super) place: Place,
+    pub(super) cpu: CpuControl,
+    pub(super) requested: Limits,
+    /// In force now.
+    pub(super) before: Limit<Cores>,
+    /// What the kernel will make of the request.
+    pub(super) target: Limit<Cores>,
+}
+
+/// What a node with a kernel can do with each resource.
+#[must_use]
+pub(crate) fn capabilities(version: CgroupVersion) -> PerResource<Capability> {
+    let cpu = match version {
+        CgroupVersion::V2 => "cgroup v2 cpu.max",
+        _ => "cgroup v1 cpu.cfs_quota_us",
+    };
+    PerResource::from_fn(|resource| {
+        Some(match resource {
+            Resource::Cpu => Capability::Available { mechanism: cpu.to_owned() },
+            other => {
+                Capability::Unavailable { reason: format!("this env-server does not control the {other}") }
+            }
+        })
+    })
+}
+
+/// The changes of a plan, all of them or none.
+///
+/// # Errors
+/// [`NodeError::Invalid`] with every problem, else [`NodeError::UnknownContainer`], else
+/// [`NodeError::StaleGeneration`]; [`NodeError::Internal`] when a limit cannot be read.
+pub(super) fn changes(
+    plan: &Plan,
+    containers: &BTreeMap<ContainerName, Container>,
+    means: &Means,
+) -> Result<Vec<Change>, NodeError> {
+    let mut problems = Vec::new();
+    if !(plan.lease_seconds > 0.0 && plan.lease_seconds <= LONGEST_LEASE_S) {
+        let lease = plan.lease_seconds;
+        problems
+            .push(format!("lease_seconds must be more than 0 and at most {LONGEST_LEASE_S}, not {lease}"));
+    }
+    let mut seen = BTreeSet::new();
+    let capabilities = capabilities(means.hierarchy.version());
+    for LimitChange { container, limits } in &plan.changes {
+        if !seen.insert(container) {
+            problems.push(format!("{container} is changed twice"));
+        }
+        check_resources(container, limits, &capabilities, means.capacity, &mut problems);
+    }
+    let mut changes = Vec::new();
+    let mut refusal = None;
+    for change in &plan.changes {
+        match look_up(plan.generation, change, containers, &mut problems)? {
+            Ok(found) => changes.extend(found),
+            Err(unknown @ NodeError::UnknownContainer { .. }) => refusal = Some(unknown),
+            Err(stale) => refusal = refusal.or(Some(stale)),
+        }
+    }
+    match refusal {
+        _ if !problems.is_empty() => Err(NodeError::Invalid { problems }),
+        Some(refusal) => Err(refusal),
+        None => Ok(changes),
+    }
+}
+
+fn check_resources(
+    name: &ContainerName,
+    limits: &Limits,
+    capabilities: &PerResource<Capability>,
+    capacity: Cores,
+    problems: &mut Vec<String>,
+) {
+    if limits.named().next().is_none() {
+        problems.push(format!("{name}: the change names no resource"));
+    }
+    for resource in limits.named() {
+        if let Some(Capability::Unavailable { reason }) = capabilities.get(resource) {
+            problems.push(format!("{name}: {reason}"));
+        }
+    }
+    if let Some(Limit::At(asked)) = limits.cpu
+        && asked > capacity
+    {
+        problems.push(format!(
+            "{name}: {asked} is more than the node has ({capacity}); write \"max\" for no limit"
+        ));
+    }
+}
+
+/// The change as it would be made; none when it has no CPU limit, or one that is a problem. The outer error stops the
+/// check, the inner one is a refusal that counts only when there are no problems.
+fn look_up(
+    generation: u64,
+    LimitChange { container: name, limits }: &LimitChange,
+    containers: &BTreeMap<ContainerName, Container>,
+    problems: &mut Vec<String>,
+) -> Result<Result<Option<Change>, NodeError>, NodeError> {
+    let unknown = || NodeError::UnknownContainer { container: name.to_string() };
+    let Some(container) = containers.get(name) else { return Ok(Err(unknown())) };
+    if generation < container.generation {
+        let (offered, current) = (generation, container.generation);
+        return Ok(Err(NodeError::StaleGeneration { container: name.to_string(), offered, current }));
+    }
+    let Some(asked) = limits.cpu else { return Ok(Ok(None)) };
+    let cpu = container.cpu.clone();
+    match cpu.limit().and_then(|before| Ok((before, cpu.rounded(asked)?))) {
+        Ok((before, target)) => Ok(Ok(Some(Change {
+            name: name.clone(),
+            place: container.place.clone(),
+            cpu,
+            requested: *limits,
+            before,
+            target,
+        }))),
+        Err(KernelError::LimitTooSmall { asked, smallest, .. }) => {
+            problems.push(format!("{name}: {asked} is too little, the smallest limit is {smallest:.4}"));
+            Ok(Ok(None))
+        }
+        Err(error) if error.is_gone() => Ok(Err(unknown())),
+        Err(error) => Err(internal(&error)),
+    }
+}

@@ -1,0 +1,271 @@
+//! The lender on a fake machine: what it refuses, what it undoes, and what survives it.
+
+use ballast_api::{BytesPerSecond, LimitChange, ReadWrite};
+
+use super::*;
+use crate::fake::{FakeClock, FakeMachine, cores, name};
+
+const START: Duration = Duration::ZERO;
+
+fn means(machine: &FakeMachine) -> Means {
+    Means {
+        hierarchy: machine.hierarchy().clone(),
+        parents: machine.parents(&["p"]),
+        capacity: Cores::new(2.0).unwrap(),
+        sample_interval: Duration::from_secs(1),
+        clock: FakeClock::at(0.0),
+        metrics: Arc::new(Metrics::default()),
+        journal: Journal::new(&machine.state_dir(), "boot"),
+    }
+}
+
+fn open(machine: &FakeMachine, now: Duration) -> Lender {
+    Lender::open(means(machine), now).unwrap()
+}
+
+fn journalled(machine: &FakeMachine) -> Vec<String> {
+    let entries = Journal::new(&machine.state_dir(), "boot").load().unwrap();
+    entries.into_iter().map(|entry| entry.cgroup.to_string()).collect()
+}
+
+/// Two containers: `a` without a limit, `b` with half a core.
+fn two() -> FakeMachine {
+    let machine = FakeMachine::v1();
+    machine.add("p/a", "-1");
+    machine.add("p/b", "50000");
+    machine
+}
+
+fn plan(generation: u64, changes: &[(&str, Limit<Cores>)]) -> Plan {
+    let change = |(container, limit): &(&str, Limit<Cores>)| LimitChange {
+        container: name(container),
+        limits: Limits::of_cpu(*limit),
+    };
+    Plan { generation, lease_seconds: 10.0, dry_run: false, changes: changes.iter().map(change).collect() }
+}
+
+fn quotas(machine: &FakeMachine) -> [String; 2] {
+    [machine.quota("p/a"), machine.quota("p/b")]
+}
+
+#[test]
+fn a_plan_is_lent_and_answers_what_is_in_force() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    let outcome = lender.apply(&plan(3, &[("b", cores(0.123_456_7)), ("a", Limit::Max)]), START).unwrap();
+    let [b, a] = outcome.applied.as_slice() else { panic!("{outcome:?}") };
+    assert_eq!((b.before, b.applied), (Limits::of_cpu(cores(0.5)), Limits::of_cpu(cores(0.123_46))));
+    assert_eq!((a.before, a.applied), (Limits::of_cpu(Limit::Max), Limits::of_cpu(Limit::Max)));
+    let states = lender.containers(Duration::from_secs(4)).unwrap();
+    assert_eq!(states[1].baseline, Limits::of_cpu(cores(0.5)));
+    assert_eq!(states[1].limits, Limits::of_cpu(cores(0.123_46)));
+    assert_eq!((states[1].generation, states[1].lease_remaining_seconds), (3, Some(6.0)));
+    assert_eq!(journalled(&machine), ["p/a", "p/b"]);
+}
+
+#[test]
+fn every_problem_of_a_plan_is_told_and_nothing_is_written() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    let mut bad = plan(1, &[("a", cores(0.005)), ("b", cores(3.0)), ("b", cores(0.3))]);
+    bad.lease_seconds = 3601.0;
+    let disk = Limit::At(BytesPerSecond::ZERO);
+    bad.changes[0].limits.disk = Some(ReadWrite { read: disk, write: disk });
+    bad.changes.push(LimitChange { container: name("c"), limits: Limits::default() });
+    let NodeError::Invalid { problems } = lender.apply(&bad, START).unwrap_err() else { panic!() };
+    let told = problems.join("\n");
+    let parts =
+        ["3600", "a: 0.005", "smallest limit is 0.0100", "b: 3 cores", "twice", "disk", "c: the change"];
+    for part in parts {
+        assert!(told.contains(part), "{part} is missing in {told}");
+    }
+    for lease_seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let bad = Plan { lease_seconds, ..plan(1, &[("a", cores(0.5))]) };
+        assert!(matches!(lender.apply(&bad, START), Err(NodeError::Invalid { .. })), "{lease_seconds}");
+    }
+    let unknown = lender.apply(&plan(1, &[("a", cores(0.5)), ("geo", cores(0.5))]), START).unwrap_err();
+    assert_eq!(unknown, NodeError::UnknownContainer { container: "geo".to_owned() });
+    assert_eq!(quotas(&machine), ["-1", "50000"]);
+    assert!(journalled(&machine).is_empty());
+}
+
+#[test]
+fn an_older_plan_is_refused_and_an_equal_one_renews() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(5, &[("a", cores(0.5))]), START).unwrap();
+    let older = lender.apply(&plan(4, &[("b", cores(0.3)), ("a", cores(0.4))]), START).unwrap_err();
+    assert_eq!(older, NodeError::StaleGeneration { container: "a".to_owned(), offered: 4, current: 5 });
+    assert_eq!(quotas(&machine), ["50000", "50000"]);
+    lender.apply(&plan(5, &[("a", cores(0.5))]), Duration::from_secs(9)).unwrap();
+    lender.expire(Duration::from_secs(18));
+    assert_eq!(lender.next_due(), Some(Duration::from_secs(19)));
+    lender.expire(Duration::from_secs(19));
+    assert_eq!((machine.quota("p/a").as_str(), lender.next_due()), ("-1", None));
+    // What came back stays newer than a plan that was delayed on its way.
+    assert!(lender.apply(&plan(4, &[("a", cores(0.4))]), Duration::from_secs(20)).is_err());
+}
+
+#[test]
+fn a_dry_run_answers_the_same_and_writes_nothing() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    let asked = plan(1, &[("a", cores(0.123_456_7)), ("b", cores(0.4))]);
+    let dry = lender.apply(&Plan { dry_run: true, ..asked.clone() }, START).unwrap();
+    assert_eq!(quotas(&machine), ["-1", "50000"]);
+    assert!(!machine.state_dir().join("journal.json").exists());
+    let wet = lender.apply(&asked, START).unwrap();
+    assert_eq!(dry.applied, wet.applied);
+    assert!(dry.dry_run && !wet.dry_run);
+}
+
+#[test]
+fn a_write_that_fails_undoes_those_before_it() {
+    let machine = two();
+    machine.refuse_writes("p/b");
+    let mut lender = open(&machine, START);
+    let error = lender.apply(&plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]), START).unwrap_err();
+    assert!(matches!(&error, NodeError::WriteFailed { container, .. } if container == "b"), "{error}");
+    assert!(error.to_string().contains("30000"), "{error}");
+    assert_eq!(machine.quota("p/a"), "-1");
+    assert_eq!((lender.loans(), journalled(&machine).len()), (0, 0));
+    let states = lender.containers(START).unwrap();
+    assert!(states.iter().all(|state| state.generation == 0 && state.lease_remaining_seconds.is_none()));
+}
+
+#[test]
+fn a_write_that_fails_leaves_an_earlier_loan_as_it_was() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(1, &[("a", cores(0.7))]), START).unwrap();
+    machine.refuse_writes("p/b");
+    lender.apply(&plan(2, &[("a", cores(0.5)), ("b", cores(0.3))]), Duration::from_secs(3)).unwrap_err();
+    assert_eq!(machine.quota("p/a"), "70000");
+    assert_eq!(journalled(&machine), ["p/a"]);
+    assert_eq!(lender.next_due(), Some(Duration::from_secs(10)), "the old lease goes on");
+}
+
+#[test]
+fn what_cannot_be_undone_is_told_and_goes_back_to_the_baseline_later() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    let asked = plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]);
+    let changes = lender.check(&asked).unwrap();
+    let first_touched = lender.borrow_limits(&changes, START).unwrap();
+    changes[0].cpu.set_limit(changes[0].target).unwrap();
+    machine.refuse_writes("p/a");
+    let refused = KernelError::InvalidPath { text: "x".to_owned(), reason: "stands for any refusal" };
+    let error = lender.undo(&changes, &first_touched, &refused, START);
+    assert!(matches!(&error, NodeError::Internal { detail } if detail.contains("retried for a")), "{error}");
+    assert_eq!(journalled(&machine), ["p/a"]);
+    machine.accept_writes("p/a", "50000");
+    lender.expire(START);
+    assert_eq!(machine.quota("p/a"), "-1");
+    assert!(journalled(&machine).is_empty());
+}
+
+#[test]
+fn a_baseline_that_cannot_be_restored_is_tried_again_with_growing_pauses() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(1, &[("a", cores(0.5))]), START).unwrap();
+    machine.refuse_writes("p/a");
+    let mut pauses = Vec::new();
+    for _ in 0..9 {
+        let due = lender.next_due().unwrap();
+        lender.expire(due);
+        pauses.push((lender.next_due().unwrap() - due).as_secs_f64());
+    }
+    assert_eq!(pauses, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]);
+    assert!(lender.means.metrics.render().contains("ballast_restoration_failures_total 9"));
+    assert!(lender.restore(&name("a"), START).unwrap_err().to_string().contains("retried"));
+    assert_eq!(lender.close(START).len(), 1);
+    assert_eq!(journalled(&machine), ["p/a"], "the next env-server is to know it");
+    machine.accept_writes("p/a", "50000");
+    assert_eq!(open(&machine, START).loans(), 0);
+    assert_eq!(machine.quota("p/a"), "-1");
+}
+
+#[test]
+fn a_crash_at_any_moment_of_a_plan_is_put_right_by_the_next_start() {
+    for written in 0..=2 {
+        let machine = two();
+        let mut lender = open(&machine, START);
+        let changes = lender.check(&plan(1, &[("a", cores(0.5)), ("b", cores(0.3))])).unwrap();
+        lender.borrow_limits(&changes, START).unwrap();
+        for change in &changes[..written] {
+            change.cpu.set_limit(change.target).unwrap();
+        }
+        drop(lender);
+        assert_eq!(open(&machine, START).loans(), 0);
+        assert_eq!(quotas(&machine), ["-1", "50000"], "after {written} writes");
+        assert!(journalled(&machine).is_empty());
+    }
+}
+
+#[test]
+fn a_container_made_anew_under_the_same_name_is_not_touched() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(7, &[("a", cores(0.5)), ("b", cores(0.3))]), START).unwrap();
+    machine.replace("p/a", "90000");
+    machine.remove("p/b");
+    drop(lender);
+    let mut lender = open(&machine, START);
+    assert_eq!((machine.quota("p/a").as_str(), lender.loans()), ("90000", 0));
+
+    lender.apply(&plan(7, &[("a", cores(0.5))]), START).unwrap();
+    machine.replace("p/a", "80000");
+    lender.expire(Duration::from_secs(60));
+    assert_eq!(machine.quota("p/a"), "80000");
+    let state = lender.containers(START).unwrap().remove(0);
+    assert_eq!((state.generation, state.lease_remaining_seconds), (0, None));
+}
+
+#[test]
+fn without_a_journal_nothing_is_lent() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    std::fs::remove_dir_all(machine.state_dir()).unwrap();
+    let error = lender.apply(&plan(1, &[("a", cores(0.5))]), START).unwrap_err();
+    assert!(error.to_string().contains("journal"), "{error}");
+    assert_eq!((machine.quota("p/a").as_str(), lender.loans()), ("-1", 0));
+}
+
+#[test]
+fn a_damaged_journal_stops_the_start() {
+    let machine = two();
+    std::fs::write(machine.state_dir().join("journal.json"), "{").unwrap();
+    assert!(matches!(Lender::open(means(&machine), START), Err(JournalError::Damaged { .. })));
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]), START).unwrap();
+    let _ = lender.apply(&plan(0, &[("a", cores(0.5))]), START);
+    let _ = lender.apply(&Plan { dry_run: true, ..plan(1, &[("a", cores(0.4))]) }, START);
+    let text = lender.means.metrics.render();
+    let dry_run = "ballast_plans_total{result=\"DryRun\"} 1";
+    for line in
+        ["ballast_containers 2", "ballast_loans 2", "ballast_plans_total{result=\"Applied\"} 1", dry_run]
+    {
+        assert!(text.contains(line), "{line} is missing in {text}");
+    }
+    lender.restore(&name("a"), START).unwrap();
+    lender.expire(Duration::from_secs(10));
+    std::fs::write(machine.hierarchy().cpu_folder(&machine.parents(&["p/a"])[0]).join("cpu.stat"), "x y")
+        .unwrap();
+    lender.sample();
+    let text = lender.means.metrics.render();
+    for line in [
+        "ballast_loans 0",
+        "ballast_plans_total{result=\"Refused\"} 1",
+        "ballast_restorations_total{cause=\"Request\"} 1",
+        "ballast_restorations_total{cause=\"Expiry\"} 1",
+        "ballast_restoration_failures_total 0",
+    ] {
+        assert!(text.contains(line), "{line} is missing in {text}");
+    }
+}

@@ -1,0 +1,99 @@
+//! The env-server as a program: reads flags, starts, waits for the end, answers with an exit code.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use ballast_env_server::{
+    Failure,
+    cli::{Cli, Command, RestoreFlags, ServeFlags},
+    failure::with_causes,
+    run, start,
+};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, level_filters::LevelFilter};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.serve.json_logs);
+    let outcome = match &cli.command {
+        Some(Command::Restore(flags)) => restore(flags),
+        None => serve(&cli.serve),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "ballast-env-server: {}", with_causes(&failure));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn log_to_stderr(json: bool) {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if json {
+        log.json().init();
+    } else {
+        log.with_ansi(io::stderr().is_terminal()).init();
+    }
+}
+
+fn serve(flags: &ServeFlags) -> Result<(), Failure> {
+    let settings = start::settings(flags)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(Failure::Serving)?.block_on(async {
+        let shutdown = CancellationToken::new();
+        end_on_signal(&shutdown).map_err(Failure::Serving)?;
+        if flags.until_stdin_closes {
+            end_with_stdin(shutdown.clone());
+        }
+        let started = start::start(&settings).await?;
+        let address = started.listener.local_addr().map_err(Failure::Serving)?;
+        say(&serde_json::json!({ "listening": format!("http://{address}"), "node": settings.node }));
+        info!(%address, node = %settings.node, state_dir = %settings.state_dir.display(), "ready");
+        run(started.listener, started.node, started.metrics, shutdown).await?;
+        drop(started.state_dir);
+        info!("every limit is restored");
+        Ok(())
+    })
+}
+
+fn restore(flags: &RestoreFlags) -> Result<(), Failure> {
+    let (restored, failed) = start::restore(&flags.state_dir)?;
+    if flags.json {
+        say(&serde_json::json!({ "restored": restored, "failed": failed }));
+    } else {
+        say(&format_args!("{restored} limits restored, {} not", failed.len()));
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::NotRestored(failed)) }
+}
+
+/// A reader that went away is no reason to fail.
+fn say(line: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn end_on_signal(shutdown: &CancellationToken) -> io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        let (mut signal, shutdown) = (signal(kind)?, shutdown.clone());
+        tokio::spawn(async move {
+            signal.recv().await;
+            shutdown.cancel();
+        });
+    }
+    Ok(())
+}
+
+/// On a thread of its own: a read of standard input cannot be called off, and must not hold the end up.
+fn end_with_stdin(shutdown: CancellationToken) {
+    std::thread::spawn(move || {
+        // An error means as much as the end: nobody is there any more.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        shutdown.cancel();
+    });
+}

@@ -1,0 +1,54 @@
+//! From "listening" to "everything is given back": the life of an env-server.
+//!
+//! The caller owns the listener and says when to end; must not know about flags or signals.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{failure::Failure, http::router, metrics::Metrics, node::LinuxNode};
+
+/// How long open connections may take to finish once everything is restored.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Serves `node` on `listener` until `shutdown`, then restores every baseline.
+///
+/// # Errors
+/// [`Failure::NotRestored`] when some baselines are not in force again, [`Failure::Serving`] when HTTP ended by itself.
+pub async fn run(
+    listener: TcpListener,
+    node: LinuxNode,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
+    // However this ends, the other parts are to end too.
+    let stop = shutdown.child_token();
+    let keeping = tokio::spawn({
+        let (node, stop) = (node.clone(), stop.clone());
+        async move { node.keep(stop).await }
+    });
+    let server = axum::serve(listener, router(Arc::new(node.clone()), metrics))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let mut serving = tokio::spawn(server.into_future());
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => None,
+        ended = &mut serving => Some(ended),
+    };
+    stop.cancel();
+    // First of all: a client that does not let go of its connection must not keep limits lent.
+    let not_restored = node.close().await;
+    if ended.is_none() && timeout(DRAIN, &mut serving).await.is_err() {
+        warn!(after_seconds = DRAIN.as_secs(), "connections still open are cut");
+        serving.abort();
+    }
+    // It ends at its next look at the token.
+    let _ = keeping.await;
+    match ended {
+        _ if !not_restored.is_empty() => Err(Failure::NotRestored(not_restored)),
+        Some(Ok(Err(error))) => Err(Failure::Serving(error)),
+        Some(Err(error)) => Err(Failure::Serving(error.into())),
+        None | Some(Ok(Ok(()))) => Ok(()),
+    }
+}

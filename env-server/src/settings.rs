@@ -1,0 +1,220 @@
+//! What an env-server is told: flags over a TOML file over defaults, checked as a whole.
+//!
+//! Must not act on any of it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ballast_api::NodeName;
+use ballast_kernel::CgroupPath;
+use toml::{Table, Value};
+
+use crate::cli::{DEFAULT_STATE_DIR, ServeFlags};
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
+const DEFAULT_SAMPLE_INTERVAL: &str = "1s";
+const KEYS: &str = "node, listen, cgroup_parents, state_dir, sample_interval";
+
+/// Faster costs CPU for nothing: CFS counts in periods of 100 ms. Slower, and a controller decides on old news.
+const SAMPLE_INTERVALS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(60);
+
+/// Checked settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of this node.
+    pub node: NodeName,
+    /// Loopback address to serve on.
+    pub listen: SocketAddr,
+    /// At least one; containers are their children.
+    pub cgroup_parents: Vec<CgroupPath>,
+    /// Folder of the journal.
+    pub state_dir: PathBuf,
+    /// Time between samples.
+    pub sample_interval: Duration,
+}
+
+impl Settings {
+    /// Settings from flags and, under them, the text of a configuration file. `hostname` names the node where nothing
+    /// else does.
+    ///
+    /// # Errors
+    /// Every problem, a sentence each.
+    pub fn new(flags: &ServeFlags, file: Option<(&Path, &str)>, hostname: &str) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut asked = flags.clone();
+        if let Some((path, text)) = file {
+            fill_in(&mut asked, text, &mut |problem| problems.push(format!("{}: {problem}", path.display())));
+        }
+        let settings = checked(&asked, hostname.trim(), &mut problems);
+        if problems.is_empty() { settings.ok_or(problems) } else { Err(problems) }
+    }
+}
+
+/// Takes from the file what no flag says.
+fn fill_in(asked: &mut ServeFlags, text: &str, problem: &mut dyn FnMut(String)) {
+    let table: Table = match text.parse() {
+        Ok(table) => table,
+        Err(error) => return problem(error.to_string()),
+    };
+    let cgroup_parents = asked.cgroup_parents.is_empty();
+    for (key, value) in table {
+        match key.as_str() {
+            "node" => asked.node = asked.node.take().or(text_of(&key, value, problem)),
+            "listen" => asked.listen = asked.listen.take().or(text_of(&key, value, problem)),
+            "sample_interval" => {
+                asked.sample_interval = asked.sample_interval.take().or(text_of(&key, value, problem));
+            }
+            "state_dir" => {
+                let state_dir = text_of(&key, value, problem).map(PathBuf::from);
+                asked.state_dir = asked.state_dir.take().or(state_dir);
+            }
+            "cgroup_parents" => {
+                let Value::Array(values) = value else {
+                    problem("cgroup_parents must be a list of texts".to_owned());
+                    continue;
+                };
+                let parents = values.into_iter().filter_map(|value| text_of(&key, value, problem));
+                let parents: Vec<_> = parents.collect();
+                if cgroup_parents {
+                    asked.cgroup_parents = parents;
+                }
+            }
+            unknown => problem(format!("unknown key {unknown:?}; there are: {KEYS}")),
+        }
+    }
+}
+
+fn text_of(key: &str, value: Value, problem: &mut dyn FnMut(String)) -> Option<String> {
+    if let Value::String(text) = value {
+        return Some(text);
+    }
+    problem(format!("{key} must be text in quotes, not {value}"));
+    None
+}
+
+/// Absent only when there are problems.
+fn checked(asked: &ServeFlags, hostname: &str, problems: &mut Vec<String>) -> Option<Settings> {
+    let node = NodeName::new(asked.node.as_deref().unwrap_or(hostname))
+        .map_err(|error| problems.push(format!("{error}; give one with --node")))
+        .ok();
+    let listen = address(asked.listen.as_deref().unwrap_or(DEFAULT_LISTEN), problems);
+    if asked.cgroup_parents.is_empty() {
+        problems.push("no cgroup parent is given: name at least one with --cgroup-parent".to_owned());
+    }
+    let cgroup_parents = asked
+        .cgroup_parents
+        .iter()
+        .filter_map(|text| CgroupPath::new(text).map_err(|error| problems.push(error.to_string())).ok())
+        .collect();
+    let sample_interval =
+        sample_interval(asked.sample_interval.as_deref().unwrap_or(DEFAULT_SAMPLE_INTERVAL), problems);
+    Some(Settings {
+        node: node?,
+        listen: listen?,
+        cgroup_parents,
+        state_dir: asked.state_dir.clone().unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+        sample_interval: sample_interval?,
+    })
+}
+
+fn address(text: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        problems.push(format!("{text:?} is not an address to listen on: write it as 127.0.0.1:7400"));
+        return None;
+    };
+    if !is_loopback(address.ip()) {
+        problems.push(format!(
+            "{address} can be reached from other machines, and calls are not authenticated: listen on a loopback \
+             address such as 127.0.0.1:{}",
+            address.port()
+        ));
+        return None;
+    }
+    Some(address)
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+fn sample_interval(text: &str, problems: &mut Vec<String>) -> Option<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(time) if SAMPLE_INTERVALS.contains(&time) => Some(time),
+        Ok(_) => {
+            problems.push(format!("sample_interval must be from 100ms to 60s, not {text}"));
+            None
+        }
+        Err(error) => {
+            problems.push(format!("sample_interval {text:?} is not a time such as 1s: {error}"));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(parents: &[&str]) -> ServeFlags {
+        let cgroup_parents = parents.iter().map(|parent| (*parent).to_owned()).collect();
+        ServeFlags { cgroup_parents, ..ServeFlags::default() }
+    }
+
+    fn settings(flags: &ServeFlags, file: &str) -> Result<Settings, Vec<String>> {
+        Settings::new(flags, Some((Path::new("c.toml"), file)), "host1\n")
+    }
+
+    #[test]
+    fn defaults_hold_where_nothing_is_said() {
+        let settings = Settings::new(&flags(&["docker"]), None, "host1\n").unwrap();
+        assert_eq!((settings.node.as_str(), settings.listen.to_string().as_str()), ("host1", DEFAULT_LISTEN));
+        assert_eq!(settings.state_dir, Path::new(DEFAULT_STATE_DIR));
+        assert_eq!(settings.sample_interval, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = "node = 'f'\ncgroup_parents = ['a', 'b']\nstate_dir = '/s'\nsample_interval = '200ms'";
+        let mut flags = flags(&[]);
+        flags.node = Some("flag".to_owned());
+        let settings = settings(&flags, file).unwrap();
+        assert_eq!((settings.node.as_str(), settings.cgroup_parents.len()), ("flag", 2));
+        assert_eq!(settings.sample_interval, Duration::from_millis(200));
+        assert_eq!(Settings::new(&flags, None, "h").unwrap_err().len(), 1, "no parent");
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let file = "nod = 'x'\nlisten = 7400\nsample_interval = '1ms'\ncgroup_parents = ['/docker', 3]";
+        let mut flags = flags(&[]);
+        flags.node = Some("bad name".to_owned());
+        let problems = settings(&flags, file).unwrap_err().join("\n");
+        for part in ["\"nod\"", "listen must be text", "100ms to 60s", "\"/docker\"", "not 3", "bad name"] {
+            assert!(problems.contains(part), "{part} is missing in {problems}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_served() {
+        for (address, allowed) in [
+            ("127.0.0.1:0", true),
+            ("127.8.8.8:1", true),
+            ("[::1]:7400", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("0.0.0.0:7400", false),
+            ("[::]:7400", false),
+            ("10.0.0.1:7400", false),
+            ("localhost:7400", false),
+            ("127.0.0.1", false),
+            ("127.0.0.1:70000", false),
+        ] {
+            let mut flags = flags(&["p"]);
+            flags.listen = Some(address.to_owned());
+            assert_eq!(Settings::new(&flags, None, "h").is_ok(), allowed, "{address}");
+        }
+    }
+}

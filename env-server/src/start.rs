@@ -1,0 +1,126 @@
+//! From settings to a node that is ours: cgroups, state directory, journal.
+//!
+//! The only place that names files outside the cgroup hierarchies and the state directory.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use ballast_api::{Cores, SystemClock};
+use ballast_kernel::{CgroupPath, Hierarchy, machine::online_cpus};
+use nix::unistd::{AccessFlags, access};
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use crate::{
+    cli::ServeFlags,
+    failure::Failure,
+    journal::Journal,
+    lender::{Lender, Means},
+    metrics::Metrics,
+    node::LinuxNode,
+    settings::Settings,
+    state_dir::StateDir,
+};
+
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
+
+/// Reads flags and the configuration file that they name.
+///
+/// # Errors
+/// [`Failure::Usage`] with every problem.
+pub fn settings(flags: &ServeFlags) -> Result<Settings, Failure> {
+    let usage = |problem: String| Failure::Usage(vec![problem]);
+    let file = flags.config.as_deref().map(|path| match fs::read_to_string(path) {
+        Ok(text) => Ok((path, text)),
+        Err(error) => Err(usage(format!("the configuration {} cannot be read: {error}", path.display()))),
+    });
+    let file = file.transpose()?;
+    let file = file.as_ref().map(|(path, text)| (*path, text.as_str()));
+    // Without a host name the node's name is empty, and the complaint about that says what to do.
+    let hostname = fs::read_to_string(HOSTNAME).unwrap_or_default();
+    Settings::new(flags, file, &hostname).map_err(Failure::Usage)
+}
+
+/// A node that is taken over, the state directory that goes with it, and where it is served.
+pub struct Started {
+    /// The node; baselines left lent by an earlier env-server are restored.
+    pub node: LinuxNode,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// Where clients connect.
+    pub listener: TcpListener,
+    /// To be held as long as the node.
+    pub state_dir: StateDir,
+}
+
+/// Takes the node over. Whatever cannot be had is noticed before anything is changed.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn start(settings: &Settings) -> Result<Started, Failure> {
+    let hierarchy = Hierarchy::find(Path::new(MOUNTINFO)).map_err(Failure::NoCgroups)?;
+    check_writable(&hierarchy, &settings.cgroup_parents)?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|source| Failure::Listen { address: settings.listen, source })?;
+    let state_dir = StateDir::create(&settings.state_dir).map_err(Failure::StateDir)?;
+    let metrics = Arc::new(Metrics::default());
+    let parents = settings.cgroup_parents.clone();
+    let means = means(hierarchy, parents, settings.sample_interval, &state_dir, metrics.clone())?;
+    let node = LinuxNode::open(settings.node.clone(), means).map_err(Failure::Journal)?;
+    Ok(Started { node, metrics, listener, state_dir })
+}
+
+/// Restores what the journal in `state_dir` names, once. Answers how many limits were restored, and what was not.
+///
+/// # Errors
+/// See [`Failure`]; a state directory that does not exist is one.
+pub fn restore(state_dir: &Path) -> Result<(usize, Vec<String>), Failure> {
+    let hierarchy = Hierarchy::find(Path::new(MOUNTINFO)).map_err(Failure::NoCgroups)?;
+    let state_dir = StateDir::open(state_dir).map_err(Failure::StateDir)?;
+    let metrics = Arc::new(Metrics::default());
+    let means = means(hierarchy, Vec::new(), Duration::from_secs(1), &state_dir, metrics)?;
+    let lent = means.journal.load().map_err(Failure::Journal)?.len();
+    let mut lender = Lender::open(means, Duration::ZERO).map_err(Failure::Journal)?;
+    let failed = if lender.loans() == 0 { Vec::new() } else { lender.close(Duration::ZERO) };
+    Ok((lent.saturating_sub(failed.len()), failed))
+}
+
+fn means(
+    hierarchy: Hierarchy,
+    parents: Vec<CgroupPath>,
+    sample_interval: Duration,
+    state_dir: &StateDir,
+    metrics: Arc<Metrics>,
+) -> Result<Means, Failure> {
+    let cpus = online_cpus(Path::new(ONLINE_CPUS)).map_err(Failure::NoCgroups)?;
+    // Without it a journal from before a reboot is taken for a fresh one: its cgroups are checked by inode still.
+    let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default();
+    Ok(Means {
+        hierarchy,
+        parents,
+        capacity: Cores::saturating(f64::from(cpus)),
+        sample_interval,
+        clock: Arc::new(SystemClock),
+        metrics,
+        journal: Journal::new(state_dir.path(), boot_id.trim()),
+    })
+}
+
+/// Limits are written to files that belong to whoever may write to the parent.
+fn check_writable(hierarchy: &Hierarchy, parents: &[CgroupPath]) -> Result<(), Failure> {
+    for parent in parents {
+        let mut folder = hierarchy.cpu_folder(parent);
+        if !folder.is_dir() {
+            warn!(cgroup = %parent, "cgroup parent does not exist yet: it has no containers until it does");
+            folder = hierarchy.cpu_root().to_owned();
+        }
+        access(&folder, AccessFlags::W_OK).map_err(|errno| Failure::NotPermitted {
+            folder: folder.display().to_string(),
+            source: errno.into(),
+        })?;
+    }
+    Ok(())
+}
