@@ -1,0 +1,76 @@
+//! The program `ballast-injector`: parse, do, answer with an exit code.
+//!
+//! Must not know more than which function serves which subcommand.
+
+use std::{
+    io::{self, BufReader},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use ballast_api::SystemClock;
+use ballast_injector::{
+    ExitStatus, InjectorError,
+    cli::{Cli, Command, CpuArgs, RestoreArgs},
+    console::{Console, print_json, print_line, warn},
+    journal::Journal,
+    process::{janitor, supervisor, worker},
+    report::Log,
+    restore::{Restored, restore},
+};
+use ballast_kernel::Hierarchy;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Cpu(arguments) => cpu(&arguments),
+        Command::Restore(arguments) => restore_all(&arguments),
+        Command::Worker => worker::run(BufReader::new(io::stdin()), &mut io::stdout(), &SystemClock)
+            .map(|()| ExitStatus::Done),
+        Command::Janitor { id, state_dir } => {
+            janitor::run(&mut io::stdin().lock(), &Journal::new(state_dir), &id)
+                .map(|()| ExitStatus::Done)
+                .map_err(Into::into)
+        }
+    };
+    let status = done.unwrap_or_else(|error| {
+        warn(&format!("{error:#}"));
+        error.downcast_ref().map_or(ExitStatus::Failed, InjectorError::exit_status)
+    });
+    ExitCode::from(status.code())
+}
+
+fn cpu(arguments: &CpuArgs) -> Result<ExitStatus> {
+    let hierarchy = Hierarchy::find("/proc/self/mountinfo".as_ref()).map_err(InjectorError::from)?;
+    let log = arguments.log.as_deref().map(Log::open).transpose()?;
+    let restored = restore(&Journal::new(arguments.state_dir.clone()))?;
+    if !restored.removed.is_empty() || !restored.failed.is_empty() {
+        warn(&format!("an earlier injection was cut short. {}", in_words(&restored)));
+    }
+    let mut console = Console::new(arguments.json, log);
+    Ok(supervisor::run(&arguments.request(), &hierarchy, &SystemClock, &mut console)?.into())
+}
+
+fn restore_all(arguments: &RestoreArgs) -> Result<ExitStatus> {
+    let restored = restore(&Journal::new(arguments.state_dir.clone()))?;
+    if arguments.json {
+        print_json(&restored);
+    } else {
+        print_line(&in_words(&restored));
+    }
+    Ok(if restored.failed.is_empty() { ExitStatus::Done } else { ExitStatus::LeftBehind })
+}
+
+fn in_words(restored: &Restored) -> String {
+    let Restored { removed, running, failed } = restored;
+    let mut words =
+        format!("Removed what {} left behind; {} running.", injections(removed.len()), running.len());
+    for problem in failed {
+        words = format!("{words}\nNot removed: {problem}");
+    }
+    words
+}
+
+fn injections(count: usize) -> String {
+    format!("{count} injection{}", if count == 1 { "" } else { "s" })
+}

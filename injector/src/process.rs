@@ -1,0 +1,11 @@
+//! The processes of an injection: see the crate's own page for who starts and who outlives whom.
+
+pub mod identity;
+pub mod janitor;
+pub mod supervisor;
+pub mod worker;
+
+mod messages;
+mod scene;
+mod sources;
+mod worker_handle;

@@ -1,0 +1,32 @@
+//! The process that cleans up when the supervisor ends, however it ends.
+//!
+//! Must not know why it ended.
+
+use std::io::{self, Read};
+
+use ballast_api::ContainerName;
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::{error::InjectorError, journal::Journal, restore::clean_up};
+
+/// Waits for the end of `stdin`, whose other end the supervisor holds, and then cleans up after the injection `id`.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn run(stdin: &mut impl Read, journal: &Journal, id: &ContainerName) -> Result<(), InjectorError> {
+    ignore_polite_signals()?;
+    // An unreadable pipe is as good as a closed one: nobody is there to be waited for.
+    let _ = io::copy(stdin, &mut io::sink());
+    match journal.read(id)? {
+        Some(entry) => clean_up(journal, &entry),
+        None => Ok(()),
+    }
+}
+
+/// Whoever ends all processes of a machine politely should not end this one before its work: it ends with the supervisor.
+fn ignore_polite_signals() -> Result<(), InjectorError> {
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    signals
+        .thread_block()
+        .map_err(|errno| InjectorError::Process { operation: "block signals", source: errno.into() })
+}

@@ -1,0 +1,99 @@
+//! The worker as the supervisor holds it: started, ordered, measured, killed.
+//!
+//! Must not know when any of that is due.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::mpsc::Sender,
+    thread,
+};
+
+use nix::unistd::Pid;
+
+use super::{
+    identity::ProcessIdentity,
+    messages::{Message, Order, Reading, send},
+    sources::Event,
+};
+use crate::{clocks, error::InjectorError};
+
+/// This program as a child of its own: reading a pipe, and out of reach of the terminal's Ctrl-C.
+pub(super) fn own_program(arguments: &[&OsStr]) -> Result<Command, InjectorError> {
+    let failed = |source| InjectorError::Process { operation: "find this program's own file", source };
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(arguments).stdin(Stdio::piped()).process_group(0);
+    Ok(command)
+}
+
+/// A worker process; killed when dropped.
+#[derive(Debug)]
+pub(super) struct WorkerHandle {
+    child: Child,
+    // Open as long as the worker shall run.
+    stdin: Option<ChildStdin>,
+}
+
+impl WorkerHandle {
+    /// Starts a worker. What it says, and its end, become events.
+    pub(super) fn spawn(events: Sender<Event>) -> Result<Self, InjectorError> {
+        let mut command = own_program(&["worker".as_ref()])?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|source| InjectorError::Process { operation: "start the worker", source })?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        thread::spawn(move || {
+            let lines = stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines());
+            // A line that is no message is the end, as is an error: the worker is of no use then.
+            for message in lines.map_while(|line| serde_json::from_str::<Message>(&line.ok()?).ok()) {
+                let _ = events.send(Event::Worker(message));
+            }
+            let _ = events.send(Event::WorkerEnded);
+        });
+        Ok(Self { child, stdin })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn identity(&self) -> Result<ProcessIdentity, InjectorError> {
+        let gone = || InjectorError::WorkerFailed { status: "it ended at once".to_owned() };
+        ProcessIdentity::of(self.pid())?.ok_or_else(gone)
+    }
+
+    pub(super) fn order(&mut self, order: &Order) -> Result<(), InjectorError> {
+        let failed = |source| InjectorError::Process { operation: "give the worker its order", source };
+        self.stdin.as_mut().map_or(Ok(()), |stdin| send(stdin, order)).map_err(failed)
+    }
+
+    /// Both clocks now; `None` when the worker is gone.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).ok()?);
+        Some(Reading { monotonic: clocks::monotonic(), cpu: clocks::cpu_of(pid)? })
+    }
+
+    /// Ends the worker, if it has not ended.
+    pub(super) fn kill(&mut self) -> Result<(), InjectorError> {
+        let ended = self.child.kill().and_then(|()| self.child.wait());
+        ended.map(drop).map_err(|source| InjectorError::Process { operation: "end the worker", source })
+    }
+
+    /// How a worker ended that has said its last.
+    pub(super) fn exit_status(&mut self) -> Result<ExitStatus, InjectorError> {
+        drop(self.stdin.take());
+        self.child
+            .wait()
+            .map_err(|source| InjectorError::Process { operation: "wait for the worker", source })
+    }
+}
+
+impl Drop for WorkerHandle {
+    fn drop(&mut self) {
+        // An error means that it is gone.
+        let _ = self.kill();
+    }
+}

@@ -1,0 +1,11 @@
+//! The program on real cgroups: doses, endings, and what is left.
+//!
+//! Needs root and writable cgroups; elsewhere every test says that it was skipped.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its tests do")]
+
+mod dose;
+mod killing;
+mod refusal;
+mod support;
+mod target_gone;

@@ -1,0 +1,243 @@
+//! A target of one's own, the program run on it, and a look at what is left.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ballast_api::{Cores, Limit};
+use ballast_injector::clocks;
+use ballast_kernel::{Cgroup, CgroupTree, CpuControl, Hierarchy};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, geteuid},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-injector");
+
+/// Loads of several tests at once would take each other's CPU time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A cgroup and a journal of one test's own; gone with everything in them at its end.
+pub(crate) struct Stage {
+    pub(crate) tree: CgroupTree,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) folder: TempDir,
+    occupants: Vec<Child>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    /// `None`, after saying why, where this machine cannot do it.
+    pub(crate) fn set(test: &str) -> Option<Self> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let skipped = |reason: &str| {
+            eprintln!("SKIPPED {test}: {reason}");
+            None
+        };
+        if !geteuid().is_root() {
+            return skipped("it needs root");
+        }
+        let tree = match Hierarchy::find(Path::new("/proc/self/mountinfo")) {
+            Ok(hierarchy) => CgroupTree::new(hierarchy),
+            Err(error) => return skipped(&error.to_string()),
+        };
+        let cgroup = match tree.create(&format!("ballast-test-{}-{test}", std::process::id())) {
+            Ok(cgroup) => cgroup,
+            Err(error) => return skipped(&format!("{:#}", anyhow::Error::from(error))),
+        };
+        // The machine may be busy with other things; a test of doses needs the CPU.
+        for (file, largest) in [("cpu.shares", "262144"), ("cpu.weight", "10000")] {
+            let path = tree.hierarchy().cpu_folder(cgroup.path()).join(file);
+            if path.exists() {
+                fs::write(path, largest).unwrap();
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        Some(Self { tree, cgroup, folder, occupants: Vec::new(), _alone: alone })
+    }
+
+    pub(crate) fn cpu(&self) -> CpuControl {
+        CpuControl::new(self.tree.hierarchy(), self.cgroup.path())
+    }
+
+    pub(crate) fn limit(&self, cores: f64) {
+        self.cpu().set_limit(Limit::At(Cores::new(cores).unwrap())).unwrap();
+    }
+
+    /// Starts a program that lives in the target, and answers its process id.
+    pub(crate) fn occupy(&mut self, program: &str, arguments: &[&str]) -> u32 {
+        let child = Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap();
+        let pid = child.id();
+        self.occupants.push(child);
+        self.cgroup.attach(pid).unwrap();
+        pid
+    }
+
+    /// Kills everything that lives in the target.
+    pub(crate) fn evict(&mut self) {
+        for mut occupant in self.occupants.drain(..) {
+            occupant.kill().unwrap();
+            occupant.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// `ballast-injector cpu` on this target.
+    pub(crate) fn command(&self, intensity: &str, duration: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["cpu", "--json", "--target", self.cgroup.path().as_str()])
+            .args(["--intensity", intensity, "--duration", duration])
+            .arg("--state-dir")
+            .arg(self.state_dir())
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command
+    }
+
+    /// Starts an injection and waits until its load runs.
+    pub(crate) fn inject(&self, intensity: &str, duration: &str, more: &[&str]) -> Running {
+        let mut supervisor = self.command(intensity, duration, more).spawn().unwrap();
+        let mut output = BufReader::new(supervisor.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let started: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(started["event"], "started", "{line}");
+        let inhabitants = self.cgroup.pids().unwrap();
+        let children = children_of(supervisor.id());
+        let (workers, others): (Vec<_>, Vec<_>) =
+            children.into_iter().partition(|pid| inhabitants.contains(pid));
+        let ([worker], [janitor]) = (&workers[..], &others[..]) else {
+            panic!("not one worker and one janitor: {workers:?}, {others:?}")
+        };
+        let (worker, janitor) = (*worker, *janitor);
+        Running { supervisor, worker, janitor, output, started }
+    }
+
+    /// Runs an injection to its end.
+    pub(crate) fn inject_to_the_end(&self, intensity: &str, duration: &str, more: &[&str]) -> Ended {
+        self.inject(intensity, duration, more).end()
+    }
+
+    /// Everything that is there and should not be, after an injection of these processes.
+    pub(crate) fn left(&self, pids: [u32; 3]) -> Vec<String> {
+        // No injection makes a cgroup; if one ever does, it must not stay.
+        let mut left = self.tree.hierarchy().children(self.cgroup.path()).unwrap();
+        if let Ok(entries) = fs::read_dir(self.state_dir()) {
+            left.extend(entries.map(|entry| entry.unwrap().path().display().to_string()));
+        }
+        left.extend(pids.into_iter().filter(|pid| is_alive(*pid)).map(|pid| format!("process {pid}")));
+        left
+    }
+
+    /// Waits until nothing is left, and answers how long that took.
+    pub(crate) fn assert_nothing_left(&self, pids: [u32; 3]) -> Duration {
+        let since = clocks::monotonic();
+        await_true("nothing is left", || self.left(pids).is_empty(), || format!("{:?}", self.left(pids)));
+        clocks::monotonic() - since
+    }
+
+    pub(crate) fn restore(&self) -> Value {
+        let output = Command::new(PROGRAM)
+            .args(["restore", "--json", "--state-dir"])
+            .arg(self.state_dir())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.evict();
+        self.cgroup.kill_all().unwrap();
+        self.cgroup.remove().unwrap();
+    }
+}
+
+/// An injection whose load runs.
+pub(crate) struct Running {
+    pub(crate) supervisor: Child,
+    pub(crate) worker: u32,
+    pub(crate) janitor: u32,
+    pub(crate) started: Value,
+    output: BufReader<ChildStdout>,
+}
+
+/// An injection that is over.
+pub(crate) struct Ended {
+    /// The exit code; `None` when the supervisor was killed.
+    pub(crate) code: Option<i32>,
+    /// The last line; null when there was none.
+    pub(crate) report: Value,
+}
+
+impl Running {
+    pub(crate) fn pids(&self) -> [u32; 3] {
+        [self.supervisor.id(), self.worker, self.janitor]
+    }
+
+    pub(crate) fn end(mut self) -> Ended {
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        let status = self.supervisor.wait().unwrap();
+        assert!(status.code().is_some() || status.signal() == Some(9), "{status}");
+        Ended { code: status.code(), report: serde_json::from_str(&rest).unwrap_or(Value::Null) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Only what a failed test leaves; an error means that it is gone.
+        let _ = self.supervisor.kill();
+        let _ = self.supervisor.wait();
+    }
+}
+
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+}
+
+pub(crate) fn pause(time: Duration) {
+    clocks::sleep_until(clocks::monotonic() + time);
+}
+
+/// Waits for a condition, at most five seconds.
+pub(crate) fn await_true(what: &str, condition: impl Fn() -> bool, otherwise: impl Fn() -> String) {
+    let end = clocks::monotonic() + Duration::from_secs(5);
+    while !condition() {
+        assert!(clocks::monotonic() < end, "not in time: {what}; but {}", otherwise());
+        pause(Duration::from_millis(5));
+    }
+}
+
+/// State and parent of a process, from /proc/PID/stat; the name in parentheses may hold anything.
+fn state_and_parent(pid: u32) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+/// A zombie is dead: only its parent has not looked yet.
+fn is_alive(pid: u32) -> bool {
+    state_and_parent(pid).is_some_and(|(state, _)| state != "Z")
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| state_and_parent(*pid).is_some_and(|(_, its)| its == parent)).collect()
+}
