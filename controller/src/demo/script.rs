@@ -1,0 +1,221 @@
+//! The play: load, contention without the controller, rest, contention with it. The same on every stage.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use ballast_api::{ContainerName, UnixNanos};
+
+use super::{
+    outcome::{Phases, Run},
+    score::{FinishedRequest, Interval, SETTLED, Score},
+    stage::{Contention, Stage},
+};
+use crate::{
+    operate::{Acting, Controller, StepReport},
+    slo::Objective,
+};
+
+/// How long each part lasts, and what is done to whom.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// Whom to contend.
+    pub target: ContainerName,
+    /// In percent of the target's CPU limit.
+    pub percent_of_limit: f64,
+    /// What users expect.
+    pub objectives: Vec<Objective>,
+    /// Load before anything is measured: connections open, caches fill, the controller learns what is healthy.
+    pub warm_up: Duration,
+    /// Undisturbed load before each contention.
+    pub before: Duration,
+    /// Contention while nobody acts.
+    pub contention_without: Duration,
+    /// Contention while the controller acts.
+    pub contention_with: Duration,
+}
+
+impl Script {
+    /// The whole play without the rests, in steps of a second, for a progress bar.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        let whole = self.warm_up + self.before * 2 + self.contention_without + self.contention_with;
+        whole.as_secs()
+    }
+}
+
+/// A step of the controller and of the clock.
+const STEP: Duration = Duration::from_secs(1);
+
+/// The longest rest after a contention for the queues to drain.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// A rest is over when this long was undisturbed.
+const UNDISTURBED: Duration = Duration::from_secs(4);
+
+/// What happened on the stage.
+#[derive(Debug)]
+pub struct Played {
+    /// Every request, in the order of their ends.
+    pub requests: Vec<FinishedRequest>,
+    /// Without the controller, then with it.
+    acts: [Act; 2],
+}
+
+#[derive(Debug)]
+struct Act {
+    controlled: bool,
+    before: Interval,
+    contention: Interval,
+    steps: Vec<StepReport>,
+}
+
+/// Plays the script to its end.
+///
+/// # Errors
+/// When the stage breaks: a program ended that should run, or could not be reached.
+pub async fn play(
+    stage: &mut dyn Stage,
+    controller: &mut Controller,
+    script: &Script,
+    tick: &mut (dyn FnMut(&'static str) + Send),
+) -> Result<Played> {
+    let mut play = Play { stage, controller, script, tick, requests: Vec::new() };
+    play.pass("warming up", script.warm_up, Acting::Observe).await?;
+    let without = play.act(Acting::Observe, script.contention_without).await?;
+    play.rest().await?;
+    let with = play.act(Acting::Act, script.contention_with).await?;
+    play.rest().await?;
+    Ok(Played { requests: play.requests, acts: [without, with] })
+}
+
+struct Play<'a> {
+    stage: &'a mut dyn Stage,
+    controller: &'a mut Controller,
+    script: &'a Script,
+    tick: &'a mut (dyn FnMut(&'static str) + Send),
+    requests: Vec<FinishedRequest>,
+}
+
+impl Play<'_> {
+    async fn act(&mut self, acting: Acting, length: Duration) -> Result<Act> {
+        let begin = self.stage.now();
+        self.pass("undisturbed", self.script.before, acting).await?;
+        let contention = Contention {
+            target: self.script.target.clone(),
+            percent_of_limit: self.script.percent_of_limit,
+            duration: length,
+        };
+        let from = self.stage.contend(&contention).await?;
+        let phase = match acting {
+            Acting::Observe => "contended, nobody acts",
+            Acting::Act => "contended, the controller acts",
+        };
+        let steps = self.pass(phase, length, acting).await?;
+        Ok(Act {
+            controlled: acting == Acting::Act,
+            before: Interval { from: begin, to: from },
+            contention: Interval { from, to: from.plus(length) },
+            steps,
+        })
+    }
+
+    async fn pass(&mut self, phase: &'static str, time: Duration, acting: Acting) -> Result<Vec<StepReport>> {
+        let mut reports = Vec::new();
+        for _ in 0..time.as_secs() {
+            self.stage.pass(STEP).await?;
+            reports.push(self.step(acting).await?);
+            (self.tick)(phase);
+        }
+        Ok(reports)
+    }
+
+    async fn step(&mut self, acting: Acting) -> Result<StepReport> {
+        let now = self.stage.now();
+        self.requests.extend(self.stage.finished()?);
+        let traces = match self.stage.traces().lock() {
+            Ok(mut window) => window.traces(now),
+            Err(poisoned) => poisoned.into_inner().traces(now),
+        };
+        Ok(self.controller.step(now, &traces, self.stage.metrics().as_ref(), acting).await)
+    }
+
+    /// Waits until the queues that a contention left are drained.
+    async fn rest(&mut self) -> Result<()> {
+        let begin = self.stage.now();
+        while self.stage.now().since(begin) < LONGEST_REST {
+            self.stage.pass(STEP).await?;
+            self.step(Acting::Observe).await?;
+            let to = self.stage.now();
+            let from = to.minus(UNDISTURBED);
+            let score = Score::new(&self.requests, &self.script.objectives);
+            if from >= begin && !score.violated(Interval { from, to }) && score.share_over(Interval { from, to }) < 0.05 {
+                return Ok(());
+            }
+        }
+        tracing::warn!(seconds = LONGEST_REST.as_secs(), "the queues did not drain");
+        Ok(())
+    }
+}
+
+impl Played {
+    /// The request type that the contention hit worst while nobody acted.
+    #[must_use]
+    pub fn worst_request(&self, script: &Script) -> String {
+        let score = Score::new(&self.requests, &script.objectives);
+        let [without, _] = &self.acts;
+        score.worst(without.contention).map_or_else(String::new, |(request, _)| request.to_owned())
+    }
+
+    /// Both runs as people read them: without the controller, then with it.
+    #[must_use]
+    pub fn runs(&self, script: &Script, worst_request: &str) -> [Run; 2] {
+        let score = Score::new(&self.requests, &script.objectives);
+        [self.run(&self.acts[0], &score, worst_request), self.run(&self.acts[1], &score, worst_request)]
+    }
+
+    fn run(&self, act: &Act, score: &Score<'_>, worst_request: &str) -> Run {
+        let recovered_at = score.recovered_at(act.contention);
+        let until = recovered_at.unwrap_or(act.contention.to);
+        let after = Interval { from: act.contention.to.minus(SETTLED), to: act.contention.to };
+        let during = Interval { from: act.contention.from, to: until };
+        let named = act.named();
+        Run {
+            controlled: act.controlled,
+            seen: Phases {
+                before: score.seen(worst_request, act.before),
+                during: score.seen(worst_request, during),
+                after: score.seen(worst_request, after),
+            },
+            share_over: score.share_over(act.contention),
+            seconds_to_recovery: recovered_at.map(|at| act.seconds_into(at)),
+            violated: score.violated(during),
+            seconds_to_naming: named.first().and_then(|(name, _)| act.first_named(name)),
+            named,
+            changes: act.steps.iter().flat_map(|step| step.applied_changes().cloned()).collect(),
+        }
+    }
+}
+
+impl Act {
+    fn seconds_into(&self, at: UnixNanos) -> f64 {
+        at.since(self.contention.from).as_secs_f64()
+    }
+
+    /// Who was named in how many steps, most often first.
+    fn named(&self) -> Vec<(ContainerName, usize)> {
+        let mut times: Vec<(ContainerName, usize)> = Vec::new();
+        for name in self.steps.iter().filter_map(|step| step.culprit.as_ref()) {
+            match times.iter_mut().find(|(known, _)| known == name) {
+                Some((_, count)) => *count += 1,
+                None => times.push((name.clone(), 1)),
+            }
+        }
+        times.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        times
+    }
+
+    fn first_named(&self, name: &ContainerName) -> Option<f64> {
+        let step = self.steps.iter().find(|step| step.culprit.as_ref() == Some(name))?;
+        Some(self.seconds_into(step.at))
+    }
+}

@@ -1,0 +1,17 @@
+//! Long-lived control: the configuration, one step, and the loop around it.
+
+mod controller;
+mod evidence;
+mod intake;
+mod metrics;
+mod report;
+mod service;
+mod settings;
+
+pub use controller::Controller;
+pub use evidence::{limit_cores, node_metrics, stored_metrics};
+pub use intake::start as start_intake;
+pub use metrics::{Metrics, MetricsError, open_redis, start_metrics};
+pub use report::{Acting, Opinion, StepReport};
+pub use service::control;
+pub use settings::{ConfigError, MEMORY, MetricsConfig, ObjectiveConfig, RunConfig, Settings, objectives_of};
