@@ -63,14 +63,14 @@ fn restore_all(arguments: &RestoreArgs) -> Result<ExitStatus> {
 
 fn in_words(restored: &Restored) -> String {
     let Restored { removed, running, failed } = restored;
-    let mut words =
-        format!("Removed what {} left behind; {} running.", injections(removed.len()), running.len());
+    let mut words = match removed.len() {
+        0 => "Nothing was removed".to_owned(),
+        1 => "Removed what one injection left behind".to_owned(),
+        more => format!("Removed what {more} injections left behind"),
+    };
+    words = format!("{words}; {} running.", running.len());
     for problem in failed {
         words = format!("{words}\nNot removed: {problem}");
     }
     words
-}
-
-fn injections(count: usize) -> String {
-    format!("{count} injection{}", if count == 1 { "" } else { "s" })
 }

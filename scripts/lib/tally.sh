@@ -32,7 +32,8 @@ skip() {
 
 # Leaves out the lines of tests that passed and what they printed.
 readable() {
-    sed -u -E '/^successes:$/,/^(failures:|test result:)/{/^(failures:|test result:)/!d}; /^test .* \.\.\. ok$/d'
+    sed -u -E '/^successes:$/,/^(failures:|test result:)/{/^(failures:|test result:)/!d}; /^test .* \.\.\. ok$/d' |
+        cat -s
 }
 
 # count_tests LOG EXIT_CODE

@@ -1,10 +1,10 @@
 //! Bad input to `ballast`: each a sentence that says what to do, a code of its own, and nothing half done.
 
-mod support;
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{net::TcpListener, path::Path, process::Output};
 
-use support::program;
+use ballast_tests::program;
 use tokio::process::Command;
 
 const CONFIG: &str = r#"
@@ -40,15 +40,21 @@ async fn run_with(folder: &Path, config: &str) -> (i32, String) {
 
 #[tokio::test]
 async fn a_wrong_command_line_is_code_2() {
-    for arguments in [&["fly"][..], &["train", "--env", "chess"], &["train", "--env", "simulated"], &["status", "--nod", "x"]] {
+    for arguments in [
+        &["fly"][..],
+        &["train", "--env", "chess"],
+        &["train", "--env", "simulated"],
+        &["status", "--nod", "x"],
+    ] {
         assert_eq!(told(&ballast(arguments).await).0, 2, "{arguments:?}");
     }
 }
 
 #[tokio::test]
 async fn wrong_names_and_values_are_code_3_and_named() {
-    let (code, sentence) =
-        told(&ballast(&["train", "--env", "simulated", "--topology", "motel", "--out", "/nonexistent/x"]).await);
+    let (code, sentence) = told(
+        &ballast(&["train", "--env", "simulated", "--topology", "motel", "--out", "/nonexistent/x"]).await,
+    );
     assert_eq!(code, 3, "{sentence}");
     assert!(sentence.contains("motel") && sentence.contains("hotel-reservation"), "{sentence}");
 
@@ -58,7 +64,7 @@ async fn wrong_names_and_values_are_code_3_and_named() {
     let folder = tempfile::tempdir().unwrap();
     for (wrong, right, word) in [
         ("polcy = \"x\"\npolicy", "policy", "polcy"),
-        ("target_ms = -200.0", "target_ms = 200.0", "target_ms"),
+        ("target_ms = -200.0", "target_ms = 200.0", "target latency"),
         ("percentile = 990.0", "percentile = 99.0", "percentile"),
     ] {
         let (code, sentence) = run_with(folder.path(), &CONFIG.replace(right, wrong)).await;
@@ -83,7 +89,9 @@ async fn a_dead_redis_is_code_5() {
     let arguments = ["collect", "--node", "n1", "--env-server", "http://127.0.0.1:1", "--store", &store];
     let (code, sentence) = told(&ballast(&arguments).await);
     assert_eq!(code, 5, "{sentence}");
-    let (code, sentence) =
-        told(&ballast(&["collect", "--node", "n1", "--env-server", "http://127.0.0.1:1", "--store", "rediss//x"]).await);
+    let (code, sentence) = told(
+        &ballast(&["collect", "--node", "n1", "--env-server", "http://127.0.0.1:1", "--store", "rediss//x"])
+            .await,
+    );
     assert_eq!(code, 3, "{sentence}");
 }

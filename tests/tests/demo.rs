@@ -1,14 +1,14 @@
 //! The demo as a user meets it: it shows what it promises, and leaves nothing, whoever is killed in the midst of it.
 
-mod support;
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{path::Path, process::Stdio, time::Duration};
 
+use ballast_tests::{Remains, descendant, program, real_or_skip};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use support::{Remains, descendant, program, real_or_skip};
 use tokio::process::{Child, Command};
 
 /// Who is killed, as the kernel calls it.
@@ -52,7 +52,11 @@ fn pid_of(child: &Child) -> Pid {
 }
 
 async fn ends_within(demo: &mut Child, seconds: u64) -> Option<i32> {
-    tokio::time::timeout(Duration::from_secs(seconds), demo.wait()).await.expect("the demo did not end").unwrap().code()
+    tokio::time::timeout(Duration::from_secs(seconds), demo.wait())
+        .await
+        .expect("the demo did not end")
+        .unwrap()
+        .code()
 }
 
 #[tokio::test]
@@ -63,7 +67,12 @@ async fn end_to_end_the_demo_shows_what_it_promises() {
     let before = Remains::now();
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("outcome.json");
-    let demo = Command::new(program("ballast")).args(["demo", "--seed", "1", "--json"]).arg(&json).output().await.unwrap();
+    let demo = Command::new(program("ballast"))
+        .args(["demo", "--seed", "1", "--json"])
+        .arg(&json)
+        .output()
+        .await
+        .unwrap();
     let told = String::from_utf8_lossy(&demo.stdout);
     assert!(demo.status.success(), "{told}\n{}", String::from_utf8_lossy(&demo.stderr));
     let outcome: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
@@ -77,7 +86,8 @@ async fn end_to_end_the_demo_shows_what_it_promises() {
 
 #[tokio::test]
 async fn end_to_end_a_demo_on_the_simulator_shows_the_same() {
-    let demo = Command::new(program("ballast")).args(["demo", "--simulated", "--seed", "2"]).output().await.unwrap();
+    let demo =
+        Command::new(program("ballast")).args(["demo", "--simulated", "--seed", "2"]).output().await.unwrap();
     let told = String::from_utf8_lossy(&demo.stdout);
     assert!(demo.status.success(), "{told}\n{}", String::from_utf8_lossy(&demo.stderr));
     assert!(told.contains("the simulator"), "{told}");

@@ -1,6 +1,6 @@
 //! One conformance suite for every `NodeAgent`: a real node over HTTP, and the simulator.
 
-mod support;
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     path::{Path, PathBuf},
@@ -10,11 +10,12 @@ use std::{
 };
 
 use ballast_api::{
-    Capability, ContainerName, Cores, HttpNode, Limit, LimitChange, Limits, NodeAgent, NodeError, Plan, Resource,
+    Capability, ContainerName, Cores, HttpNode, Limit, LimitChange, Limits, NodeAgent, NodeError, Plan,
+    Resource,
 };
 use ballast_kernel::{Cgroup, CgroupTree, CpuControl, Hierarchy};
 use ballast_sim::{SimConfig, SimulatedNode, Simulation, Topology};
-use support::{program, real_or_skip};
+use ballast_tests::{program, real_or_skip};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -154,7 +155,15 @@ struct EnvServer {
 impl EnvServer {
     async fn start(parent: &str, state: PathBuf) -> Self {
         let mut child = Command::new(program("ballast-env-server"))
-            .args(["--node", "n1", "--listen", "127.0.0.1:0", "--until-stdin-closes", "--cgroup-parent", parent])
+            .args([
+                "--node",
+                "n1",
+                "--listen",
+                "127.0.0.1:0",
+                "--until-stdin-closes",
+                "--cgroup-parent",
+                parent,
+            ])
             .arg("--state-dir")
             .arg(state)
             .stdin(Stdio::piped())
@@ -162,7 +171,8 @@ impl EnvServer {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready: serde_json::Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
+        let ready: serde_json::Value =
+            serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
         Self { _child: child, url: ready["listening"].as_str().unwrap().to_owned() }
     }
 }

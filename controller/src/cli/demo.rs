@@ -22,7 +22,10 @@ use super::{
     wait_for_signal,
 };
 use crate::{
-    demo::{self, NotPossible, Outcome, Phases, Played, Programs, RealStage, Script, Setting, SimulatedStage, Stage},
+    demo::{
+        self, NotPossible, Outcome, Phases, Played, Programs, RealStage, Script, Setting, SimulatedStage,
+        Stage,
+    },
     environment::{EpisodeConfig, MIN_CPU_SHARE},
     localize::Localizer,
     operate::{Controller, Settings, objectives_of},
@@ -70,7 +73,7 @@ pub(super) struct Arguments {
 /// Where demos keep what they run on: gone after a reboot.
 const BASE: &str = "/run/ballast";
 const TOPOLOGY: &str = "hotel-reservation";
-/// About half of what two cores can do.
+/// About half of one core on the testbed: two cores have room for it, the contention, and what watches them.
 const REQUESTS_PER_SECOND: f64 = 30.0;
 /// In percent of the victim's CPU limit: more than the limit, so that its own work starves.
 const CONTENTION_PERCENT: f64 = 120.0;
@@ -97,7 +100,9 @@ async fn show(arguments: &Arguments, programs: Programs) -> Result<Exit, Failure
     let topology = Topology::shipped(TOPOLOGY).context("the demo's topology")?;
     // One for all: a signal between two of them would be lost.
     let mut interrupted = std::pin::pin!(wait_for_signal());
-    let Some(models) = models(arguments, &topology, interrupted.as_mut()).await? else { return Ok(Exit::Interrupted) };
+    let Some(models) = models(arguments, &topology, interrupted.as_mut()).await? else {
+        return Ok(Exit::Interrupted);
+    };
     let script = script(&topology, arguments.seed);
     let raised = tokio::select! {
         raised = raise(arguments, &topology, programs) => raised?,
@@ -239,7 +244,8 @@ async fn perform(
     let node: Arc<dyn NodeAgent> = stage.node();
     let settings = Settings {
         node: node.node().await?.name,
-        detector: Detector::new(script.objectives.clone()).map_err(|_| anyhow!("the topology's objectives are refused"))?,
+        detector: Detector::new(script.objectives.clone())
+            .map_err(|_| anyhow!("the topology's objectives are refused"))?,
         lease: Duration::from_secs(10),
         guards: crate::plan::GuardConfig::default(),
     };

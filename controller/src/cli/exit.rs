@@ -62,9 +62,9 @@ impl From<NodeError> for Failure {
         let exit = match &error {
             NodeError::Unreachable { .. } | NodeError::Protocol { .. } => Exit::NodeUnreachable,
             NodeError::Invalid { .. } | NodeError::UnknownContainer { .. } => Exit::BadInput,
-            NodeError::StaleGeneration { .. } | NodeError::WriteFailed { .. } | NodeError::Internal { .. } => {
-                Exit::Failed
-            }
+            NodeError::StaleGeneration { .. }
+            | NodeError::WriteFailed { .. }
+            | NodeError::Internal { .. } => Exit::Failed,
         };
         Self::new(exit, error)
     }

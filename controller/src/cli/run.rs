@@ -52,7 +52,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let metrics =
         operate::start_metrics(&config.metrics, Arc::clone(&node), name.clone(), shutdown.clone()).await?;
     let audit = match &config.audit {
-        Some(path) => Some(AuditLog::open(path, Arc::new(SystemClock), metrics.redis.clone()).map_err(bad_input)?),
+        Some(path) => {
+            Some(AuditLog::open(path, Arc::new(SystemClock), metrics.redis.clone()).map_err(bad_input)?)
+        }
         None => None,
     };
     let traces = Arc::new(Mutex::new(TraceWindow::new(WindowConfig::default())));

@@ -46,7 +46,10 @@ fn print_node(info: &NodeInfo) {
 }
 
 fn print_containers(containers: &[ContainerState]) {
-    println!("\n{:<28} {:>9} {:>9} {:>9} {:>10} {:>8}", "container", "usage", "limit", "baseline", "throttled", "lease");
+    println!(
+        "\n{:<28} {:>9} {:>9} {:>9} {:>10} {:>8}",
+        "container", "usage", "limit", "baseline", "throttled", "lease"
+    );
     for state in containers {
         let usage = state.usage.and_then(|usage| usage.cpu);
         let usage = usage.map_or_else(|| "-".to_owned(), |cores| format!("{:.3}", cores.get()));
@@ -54,7 +57,8 @@ fn print_containers(containers: &[ContainerState]) {
             || "-".to_owned(),
             |throttling| format!("{:.0} %", throttling.throttled_share * 100.0),
         );
-        let lease = state.lease_remaining_seconds.map_or_else(|| "-".to_owned(), |left| format!("{left:.0} s"));
+        let lease =
+            state.lease_remaining_seconds.map_or_else(|| "-".to_owned(), |left| format!("{left:.0} s"));
         let (limit, baseline) = (limit_text(state.limits.cpu), limit_text(state.baseline.cpu));
         println!("{:<28} {usage:>9} {limit:>9} {baseline:>9} {throttled:>10} {lease:>8}", state.name);
     }

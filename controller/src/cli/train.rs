@@ -144,7 +144,10 @@ fn train_simulated(arguments: &Arguments) -> Result<Exit, Failure> {
         localizer.scores,
         out.display(),
     );
-    write_json(arguments.json.as_deref(), &SimulatedReport { policy: &policy, localizer: &localizer.scores, seconds })?;
+    write_json(
+        arguments.json.as_deref(),
+        &SimulatedReport { policy: &policy, localizer: &localizer.scores, seconds },
+    )?;
     Ok(Exit::Done)
 }
 
@@ -153,7 +156,8 @@ pub(super) fn load_topology(name_or_file: &str) -> Result<Topology, Failure> {
     let bad = |error: &dyn std::fmt::Display| Failure::new(Exit::BadInput, error);
     let path = Path::new(name_or_file);
     if path.extension().is_some() || path.components().count() > 1 {
-        let text = fs::read_to_string(path).map_err(|error| bad(&format!("reading {}: {error}", path.display())))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| bad(&format!("reading {}: {error}", path.display())))?;
         return text.parse().map_err(|error| bad(&format!("{}: {error}", path.display())));
     }
     Topology::shipped(name_or_file).map_err(|error| bad(&error))

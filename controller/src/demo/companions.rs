@@ -80,7 +80,10 @@ impl Companion {
     ///
     /// # Errors
     /// When it cannot be started, ends early, stays silent, or its line is not as expected.
-    pub(super) async fn start_and_wait<T: DeserializeOwned>(program: &Path, arguments: &[String]) -> Result<(Self, T)> {
+    pub(super) async fn start_and_wait<T: DeserializeOwned>(
+        program: &Path,
+        arguments: &[String],
+    ) -> Result<(Self, T)> {
         let mut companion = Self::start(program, arguments)?;
         let line = timeout(READY_WITHIN, companion.output.next_line())
             .await

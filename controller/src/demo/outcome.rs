@@ -130,8 +130,17 @@ mod tests {
         let json = serde_json::to_value(success()).unwrap();
         let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
         let expected = [
-            "injected", "leftovers", "mode", "named", "p99_ms", "recovered", "recovered_without_controller",
-            "seconds_to_recovery", "seed", "violated_with", "violated_without",
+            "injected",
+            "leftovers",
+            "mode",
+            "named",
+            "p99_ms",
+            "recovered",
+            "recovered_without_controller",
+            "seconds_to_recovery",
+            "seed",
+            "violated_with",
+            "violated_without",
         ];
         assert_eq!(keys, expected);
         assert_eq!(json["p99_ms"]["during"], 900.0);

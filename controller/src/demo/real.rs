@@ -113,7 +113,18 @@ impl RealStage {
         let metrics = start_metrics(&sources, agent, node_name, stop.clone()).await?.store;
         let (load, finished) = start_load(&setting, &folder, &ready.frontend, &otlp, stop)?;
         Ok(Self {
-            setting, folder, node, traces, metrics, janitor, testbed, env_server, injector: None, load, finished, tasks,
+            setting,
+            folder,
+            node,
+            traces,
+            metrics,
+            janitor,
+            testbed,
+            env_server,
+            injector: None,
+            load,
+            finished,
+            tasks,
         })
     }
 
@@ -123,7 +134,9 @@ impl RealStage {
                 bail!("{} ended in the midst of the demo", companion.name());
             }
         }
-        if let Some(injector) = &mut self.injector && injector.has_failed()? {
+        if let Some(injector) = &mut self.injector
+            && injector.has_failed()?
+        {
             bail!("{} failed in the midst of the demo", injector.name());
         }
         if self.load.is_finished() {
@@ -149,8 +162,13 @@ fn start_janitor(folder: &RunFolder) -> Result<Companion> {
     Companion::start(&myself, &["demo".to_owned(), "--janitor".to_owned(), path_text(folder.path())])
 }
 
-async fn start_testbed(setting: &Setting, folder: &RunFolder, otlp: &str) -> Result<(Companion, TestbedReady)> {
-    let mut arguments = texts(["up", "--topology", &setting.topology, "--otlp", otlp, "--node", "demo", "--with-redis"]);
+async fn start_testbed(
+    setting: &Setting,
+    folder: &RunFolder,
+    otlp: &str,
+) -> Result<(Companion, TestbedReady)> {
+    let mut arguments =
+        texts(["up", "--topology", &setting.topology, "--otlp", otlp, "--node", "demo", "--with-redis"]);
     arguments.extend(["--cgroup-parent".to_owned(), folder.cgroup_parent()]);
     arguments.extend(["--work-dir".to_owned(), path_text(&folder.path().join("testbed"))]);
     if let Some(cadvisor) = &setting.cadvisor {
@@ -195,7 +213,8 @@ fn start_load(
     otlp: &str,
     stop: CancellationToken,
 ) -> Result<(JoinHandle<Result<()>>, mpsc::UnboundedReceiver<FinishedRequest>)> {
-    let program = setting.programs.find("ballast-testbed").ok_or_else(|| anyhow!("ballast-testbed is missing"))?;
+    let program =
+        setting.programs.find("ballast-testbed").ok_or_else(|| anyhow!("ballast-testbed is missing"))?;
     let mut arguments = texts(["load", "--url", frontend, "--topology", &setting.topology, "--otlp", otlp]);
     arguments.extend(["--rate".to_owned(), setting.requests_per_second.to_string()]);
     arguments.extend(["--duration".to_owned(), format!("{}s", setting.longest.as_secs())]);

@@ -37,7 +37,8 @@ impl RunFolder {
     pub fn create(base: &Path) -> Result<Self> {
         let path = base.join(format!("{PREFIX}{}", std::process::id()));
         fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
-        let file = File::create(path.join(LOCK)).with_context(|| format!("making a lock in {}", path.display()))?;
+        let file =
+            File::create(path.join(LOCK)).with_context(|| format!("making a lock in {}", path.display()))?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, error)| error)
             .with_context(|| format!("locking {}", path.display()))?;
@@ -110,8 +111,13 @@ fn abandoned(base: &Path) -> Result<Vec<PathBuf>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.with_context(|| format!("looking into {}", base.display()))?,
     };
-    let is_demo = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
-    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_demo).filter(|path| !is_locked(path)).collect())
+    let is_demo =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+    Ok(entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_demo)
+        .filter(|path| !is_locked(path))
+        .collect())
 }
 
 fn is_locked(folder: &Path) -> bool {
@@ -127,7 +133,8 @@ async fn sweep_one(folder: &Path, programs: &Programs) -> Result<()> {
         }
     }
     if let Some(testbed) = programs.find("ballast-testbed") {
-        finish(Command::new(testbed).arg("sweep").arg("--cgroup-parent").arg(cgroup_parent_of(folder))).await?;
+        finish(Command::new(testbed).arg("sweep").arg("--cgroup-parent").arg(cgroup_parent_of(folder)))
+            .await?;
     }
     remove_folder(folder)
 }

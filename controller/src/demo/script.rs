@@ -148,7 +148,10 @@ impl Play<'_> {
             let to = self.stage.now();
             let from = to.minus(UNDISTURBED);
             let score = Score::new(&self.requests, &self.script.objectives);
-            if from >= begin && !score.violated(Interval { from, to }) && score.share_over(Interval { from, to }) < 0.05 {
+            if from >= begin
+                && !score.violated(Interval { from, to })
+                && score.share_over(Interval { from, to }) < 0.05
+            {
                 return Ok(());
             }
         }

@@ -104,7 +104,8 @@ impl Stage for SimulatedStage {
         let mut simulation = self.simulation();
         let capacity = simulation.node_info().capacity.cpu.unwrap_or(Cores::ZERO);
         let states = simulation.container_states();
-        let limit = states.iter().find(|state| state.name == contention.target).and_then(|state| state.limits.cpu);
+        let limit =
+            states.iter().find(|state| state.name == contention.target).and_then(|state| state.limits.cpu);
         let cores = limit.unwrap_or(Limit::Max).or(capacity).get() * contention.percent_of_limit / 100.0;
         let duration = contention.duration;
         simulation.inject(&contention.target, Injection { cores, threads: BURNERS, duration })?;

@@ -4,9 +4,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use anyhow::{Context, Result};
-use ballast_api::{
-    ContainerName, ContainerState, Cores, Limit, LimitChange, Limits, Plan,
-};
+use ballast_api::{ContainerName, ContainerState, Cores, Limit, LimitChange, Limits, Plan};
 use ballast_sim::{Injection, SimConfig, Simulation, Topology};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -167,7 +165,9 @@ impl SimulatedEnvironment {
 
 fn state_of(simulation: &Simulation, target: &ContainerName) -> Result<ContainerState> {
     let mut states = simulation.container_states().into_iter();
-    states.find(|state| state.name == *target).with_context(|| format!("the simulator has no container {target}"))
+    states
+        .find(|state| state.name == *target)
+        .with_context(|| format!("the simulator has no container {target}"))
 }
 
 impl Episode {
@@ -220,7 +220,8 @@ impl Episode {
             let target = config.target_share * request.objective.target_ms / 1e3;
             let answered = self.recent.iter().flatten().filter(|(name, _)| **name == *request.name);
             let mut latencies: Vec<f64> = answered.map(|(_, latency)| *latency).collect();
-            let waiting = self.simulation.in_flight().filter(|waiting| *waiting.request_type == *request.name);
+            let waiting =
+                self.simulation.in_flight().filter(|waiting| *waiting.request_type == *request.name);
             latencies.extend(waiting.map(|waiting| waiting.age.as_secs_f64()).filter(|age| *age > target));
             let current = percentile(latencies, request.objective.percentile)?;
             Some((target / current).min(1.0))

@@ -56,7 +56,8 @@ fn centred(share: f64) -> f32 {
 /// direction counts for disk and network.
 #[must_use]
 pub fn utilisation(usage: &Amounts, limits: &Limits, capacity: &Amounts) -> PerResource<f64> {
-    let busier = |used: ReadWrite<f64>, limit: ReadWrite<f64>| (used.read / limit.read).max(used.write / limit.write);
+    let busier =
+        |used: ReadWrite<f64>, limit: ReadWrite<f64>| (used.read / limit.read).max(used.write / limit.write);
     PerResource {
         cpu: share(usage.cpu, limits.cpu, capacity.cpu),
         llc: share(usage.llc, limits.llc, capacity.llc),

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use ballast_api::{
-    ContainerName, ContainerState, Cores, Limit, LimitChange, Limits, NodeAgent, NodeError, NodeInfo, Plan, PlanOutcome,
-    UnixNanos,
+    ContainerName, ContainerState, Cores, Limit, LimitChange, Limits, NodeAgent, NodeError, NodeInfo, Plan,
+    PlanOutcome, UnixNanos,
 };
 
 use super::{
@@ -99,7 +99,8 @@ impl Controller {
         report.objectives = self.settings.detector.assess(traces);
         report.violated = report.objectives.iter().any(|objective| objective.violated);
         let requests: Vec<PathTimes> = traces.iter().map(|trace| PathTimes::of(trace)).collect();
-        let metrics = stored_metrics(&self.settings.node, &containers, self.capacity(), metrics, report.at).await;
+        let metrics =
+            stored_metrics(&self.settings.node, &containers, self.capacity(), metrics, report.at).await;
         if report.violated {
             report.verdicts = self.localizer.judge(&features(&requests, &metrics, &self.healthy));
             report.culprit = culprit(&report.verdicts).and_then(|worst| known(worst, &containers));
@@ -116,7 +117,8 @@ impl Controller {
         };
         match report.acting {
             Acting::Act => {
-                report.decision = plan::decide(situation, &proposals, &self.settings.guards, &mut self.history);
+                report.decision =
+                    plan::decide(situation, &proposals, &self.settings.guards, &mut self.history);
                 report.outcome = self.act(&report.decision).await?;
             }
             // What is not done must not be remembered as done.
@@ -148,7 +150,11 @@ impl Controller {
         of_concern
             .map(|state| {
                 let observation = Observation {
-                    utilisation: utilisation(&state.usage.unwrap_or_default(), &state.limits, &self.info.capacity),
+                    utilisation: utilisation(
+                        &state.usage.unwrap_or_default(),
+                        &state.limits,
+                        &self.info.capacity,
+                    ),
                     slo_maintenance: worst_maintenance(&report.objectives),
                     workload_change: ratio(requests, before),
                     request_composition: mix.as_number(),

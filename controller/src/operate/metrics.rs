@@ -7,7 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings::{MEMORY, MetricsConfig};
 use crate::{
-    collect::{CadvisorSource, Collector, Naming, NodeSource, SourceError, choose_source, collector::DEFAULT_INTERVAL},
+    collect::{
+        CadvisorSource, Collector, Naming, NodeSource, SourceError, choose_source,
+        collector::DEFAULT_INTERVAL,
+    },
     store::{MemoryBounds, MemoryStore, MetricStore, RedisStore, StoreError},
 };
 

@@ -118,7 +118,9 @@ impl RunConfig {
         if self.objectives.is_empty() {
             problems.push("there is no [[objective]]: without one nothing can be violated".to_owned());
         }
-        if let Err(ConfigError::Values(more)) = detector(self.objectives.iter().map(Objective::from).collect()) {
+        if let Err(ConfigError::Values(more)) =
+            detector(self.objectives.iter().map(Objective::from).collect())
+        {
             problems.extend(more);
         }
         if !(self.lease_seconds >= 2.0 && self.lease_seconds <= 3600.0) {
@@ -132,7 +134,9 @@ impl RunConfig {
             ));
         }
         if self.metrics.cadvisor.is_some() && self.metrics.cgroup_parents.is_empty() {
-            problems.push("metrics.cadvisor needs metrics.cgroup_parents, to know whose children count".to_owned());
+            problems.push(
+                "metrics.cadvisor needs metrics.cgroup_parents, to know whose children count".to_owned(),
+            );
         }
         problems
     }
@@ -219,7 +223,9 @@ mod tests {
     fn every_bad_value_is_told_at_once() {
         let bad = GOOD.replace("99.0", "101.0");
         let bad = format!("{bad}\n[[objective]]\nrequest = \"x\"\npercentile = 50.0\ntarget_ms = -5.0");
-        let told = told(&format!("lease_seconds = -1.0\notlp_listen = \"0.0.0.0:4318\"\n{bad}\n[guards]\nmin_cores = -2.0"));
+        let told = told(&format!(
+            "lease_seconds = -1.0\notlp_listen = \"0.0.0.0:4318\"\n{bad}\n[guards]\nmin_cores = -2.0"
+        ));
         for word in ["percentile", "target", "lease_seconds", "loopback", "min_cores"] {
             assert!(told.contains(word), "{told}");
         }

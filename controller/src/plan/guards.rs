@@ -140,7 +140,8 @@ pub(super) fn check(
     }
     let mut reasons = vec![format!("{} proposed {:.3} cores", proposal.by, proposal.cpu_cores)];
     reasons.extend(rails.iter().map(ToString::to_string));
-    let at_bound = proposal.cpu_cores >= ceiling && after >= ceiling && matches!(limit, Limit::At(_) | Limit::Max);
+    let at_bound =
+        proposal.cpu_cores >= ceiling && after >= ceiling && matches!(limit, Limit::At(_) | Limit::Max);
     let change =
         Change { container: proposal.container.clone(), before_cores: before, after_cores: after, reasons };
     Ok((change, at_bound && before >= ceiling))

@@ -28,7 +28,11 @@ fn write_demo(
     writeln!(text, "\nOn {place}, seed {}: the CPU of {} was contended.\n", outcome.seed, outcome.injected)?;
     writeln!(text, "  {:<34} {:>10} {:>10} {:>16}", worst_request, "p50", "p99", "over objective")?;
     for run in runs {
-        writeln!(text, "  {}", if run.controlled { "with the controller" } else { "without the controller" })?;
+        writeln!(
+            text,
+            "  {}",
+            if run.controlled { "with the controller" } else { "without the controller" }
+        )?;
         let end = if run.seconds_to_recovery.is_some() { "after the recovery" } else { "the last seconds" };
         write_seen(text, "before", run.seen.before)?;
         write_seen(text, "during the contention", run.seen.during)?;
@@ -72,7 +76,9 @@ fn write_deeds(text: &mut String, run: &Run) -> std::fmt::Result {
         write_moves(text, run, container)?;
     }
     match run.seconds_to_recovery {
-        Some(seconds) => writeln!(text, "  Back under the objective {seconds:.0} s after the contention began."),
+        Some(seconds) => {
+            writeln!(text, "  Back under the objective {seconds:.0} s after the contention began.")
+        }
         None => writeln!(text, "  Not back under the objective while the contention lasted."),
     }
 }

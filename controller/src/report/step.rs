@@ -10,7 +10,8 @@ pub fn step(report: &StepReport) -> String {
     let mut text = String::new();
     for objective in report.objectives.iter().filter(|objective| objective.violated) {
         // Writing into a String cannot fail.
-        let _ = write!(text, "{} violated ({} of {} late). ", objective.request, objective.late, objective.count);
+        let _ =
+            write!(text, "{} violated ({} of {} late). ", objective.request, objective.late, objective.count);
     }
     if let Some(culprit) = &report.culprit {
         let _ = write!(text, "Culprit: {culprit}. ");

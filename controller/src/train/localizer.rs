@@ -67,8 +67,15 @@ pub struct LocalizerScores(pub training::LocalizerScores);
 
 impl fmt::Display for LocalizerScores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0));
-        write!(f, "names the culprit first in {} of unseen incidents, among three in {}", percent(self.0.top_1), percent(self.0.top_3))
+        let percent = |share: Option<f64>| {
+            share.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0))
+        };
+        write!(
+            f,
+            "names the culprit first in {} of unseen incidents, among three in {}",
+            percent(self.0.top_1),
+            percent(self.0.top_3)
+        )
     }
 }
 
@@ -133,7 +140,10 @@ fn episode(topology: &Topology, random: &mut Pcg64Mcg) -> Result<Vec<Incident>> 
     for step in 0..CONTENDED_STEPS {
         let seen = scene.pass();
         if step >= HALF_HEALTHY_STEPS {
-            incidents.push(Incident { features: scene.features(&seen), culprits: vec![Arc::from(target.as_str())] });
+            incidents.push(Incident {
+                features: scene.features(&seen),
+                culprits: vec![Arc::from(target.as_str())],
+            });
         }
     }
     Ok(incidents)
@@ -174,7 +184,10 @@ impl Scene {
         let states = self.simulation.container_states();
         Seen {
             requests: self.window.traces(now).iter().map(|trace| PathTimes::of(trace)).collect(),
-            metrics: states.iter().map(|state| (Arc::from(state.name.as_str()), node_metrics(state, capacity))).collect(),
+            metrics: states
+                .iter()
+                .map(|state| (Arc::from(state.name.as_str()), node_metrics(state, capacity)))
+                .collect(),
         }
     }
 

@@ -63,7 +63,10 @@ const EVALUATION_STREAM: u64 = 0x6576_616c;
 ///
 /// # Errors
 /// When the environment or the learner fails; when the steps are too few for an evaluation; what `progress` answers.
-pub fn train_policy(training: &PolicyTraining, mut progress: impl FnMut(u64) -> Result<()>) -> Result<TrainedPolicy> {
+pub fn train_policy(
+    training: &PolicyTraining,
+    mut progress: impl FnMut(u64) -> Result<()>,
+) -> Result<TrainedPolicy> {
     let PolicyTraining { episodes, learner, seed, steps, config } = training;
     let mut environment = SimulatedEnvironment::new(episodes.clone(), *seed);
     let mut agent = Agent::new(config.clone(), STATE_NAMES.len(), 1, *learner, *seed)?;
@@ -131,7 +134,8 @@ impl TrainedPolicy {
     #[must_use]
     pub fn card(&self, training: &PolicyTraining, created: String) -> PolicyCard {
         PolicyCard {
-            description: "Sets one container's CPU limit between half and four times its baseline.".to_owned(),
+            description: "Sets one container's CPU limit between half and four times its baseline."
+                .to_owned(),
             state_names: STATE_NAMES.map(str::to_owned).to_vec(),
             action_names: vec!["cpu_limit".to_owned()],
             environment: format!("simulated {}", training.episodes.topology.name),

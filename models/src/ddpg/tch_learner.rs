@@ -5,7 +5,7 @@
 mod network;
 
 use network::Network;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
     batch::Batch,
@@ -157,7 +157,8 @@ impl Learner for TchLearner {
     }
 
     fn networks(&self) -> Result<Networks, LearnerError> {
-        let copies = |networks: &[Network]| networks.iter().map(Network::to_mlp).collect();
+        let copies =
+            |networks: &[Network]| networks.iter().map(Network::to_mlp).collect::<Result<_, TchError>>();
         Ok(Networks {
             actor: self.actor.to_mlp()?,
             critics: copies(&self.critics)?,

@@ -20,7 +20,10 @@ pub const EVALUATION_EPISODES: u32 = 20;
 const TRAINING_STREAM: u64 = 1 << 62;
 const EVALUATION_STREAM: u64 = 1 << 63;
 
-/// The constants for this environment: those usual for it, not FIRM's.
+/// The constants for this environment: those usual for it, not FIRM's, and plain DDPG without TD3's remedies.
+///
+/// Measured over seeds 1 to 5 on 1000 starts each: tau 0.005 came to a mean return of -151 after 10,000 steps (worst seed
+/// -163), 0.01 to -146 (worst -148); with 500 instead of 1000 warm-up steps one seed in five did not learn.
 #[must_use]
 pub fn config() -> DdpgConfig {
     DdpgConfig {
@@ -29,7 +32,7 @@ pub fn config() -> DdpgConfig {
         critic_learning_rate: 1e-3,
         batch_size: 128,
         discount: 0.98,
-        target_rate: 0.005,
+        target_rate: 0.01,
         warm_up_steps: 1000,
         noise: NoiseConfig { process: NoiseProcess::Gaussian { sigma: 0.1 }, ..NoiseConfig::default() },
         ..DdpgConfig::default()
@@ -160,6 +163,21 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    /// A pendulum left alone returns about -1200 and one that is swung up at once about -145. All of what
+    /// [`config`] is measured at takes twice the steps: `ballast train --env pendulum` does that.
+    #[test]
+    fn native_solves_the_pendulum_in_5000_steps() {
+        let trained = |seed| {
+            train(LearnerKind::Native, seed, 5000, &Duration::default, &mut |_| ()).unwrap().mean_return
+        };
+        let returns: Vec<_> = std::thread::scope(|scope| {
+            let runs = [1, 2, 3].map(|seed| scope.spawn(move || trained(seed)));
+            runs.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        let mean = returns.iter().sum::<f64>() / 3.0;
+        assert!(mean > -200.0, "{returns:?}");
+    }
 
     #[test]
     fn a_cut_off_episode_is_not_terminal() {

@@ -1,3 +1,5 @@
+//! The machine against known answers: what a straight border cannot tell apart, over several seeds.
+
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;

@@ -1,3 +1,5 @@
+//! The path against a brute-force oracle, and the cases that published algorithms get wrong.
+
 use ballast_api::trace::{Span, SpanKind};
 use proptest::prelude::*;
 

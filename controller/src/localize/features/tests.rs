@@ -1,3 +1,5 @@
+//! Each feature on cases whose answer is known, and absent where nothing can be told.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The traps of real exports, and bytes that are none: nothing panics, nothing is invented.
+
 use ballast_api::{
     clock::UnixNanos,
     trace::{SpanId, SpanKind, TraceId},

@@ -110,3 +110,40 @@ fn an_agent_on_tch_learns_and_gives_its_policy() {
     assert_eq!(agent.statistics().updates, 17);
     assert_ne!(agent.policy().unwrap(), before);
 }
+
+#[test]
+fn debug_seed_63() {
+    let config = DdpgConfig { policy_delay: 2, ..DdpgConfig::default() };
+    for seed in 61..121 {
+    let rng = &mut Pcg64::seed_from_u64(seed);
+    let start = Networks::random(&config, 8, 5, rng);
+    let mut native = NativeLearner::new(&config, start.clone());
+    let mut tch = TchLearner::new(&config, &start).unwrap();
+    let mut before = 0.0f32;
+    for u in 1..=UPDATES {
+        let batch = batch(&config, rng);
+        let was = native.networks().unwrap();
+        native.update(&batch).unwrap(); tch.update(&batch).unwrap();
+        let (a, b) = (native.networks().unwrap(), tch.networks().unwrap());
+        let d = largest_difference(&a, &b);
+        if d > 10.0 * before && d > 3e-6 {
+            for (name, x, y, w) in [("actor", &a.actor, &b.actor, &was.actor), ("critic", &a.critics[0], &b.critics[0], &was.critics[0])] {
+                for (l, (p, q)) in x.layers().iter().zip(y.layers()).enumerate() {
+                    for ((at, p), q) in p.weight.indexed_iter().zip(q.weight.iter()) {
+                        let _ = (at, p, q);
+                    }
+                    for (at, p) in p.weight.indexed_iter() { let q = q.weight[at]; if (p - q).abs() > 0.5 * d {
+                        // how many members of the batch activate this unit, and the smallest |sum|
+                        let input = if name == "actor" { batch.states.clone() } else { ndarray::concatenate![ndarray::Axis(1), batch.states, batch.actions] };
+                        let mut sig = input;
+                        for k in 0..=l { let mut s = sig.dot(&w.layers()[k].weight.t()) + &w.layers()[k].bias; if k == l { let col = s.column(at.0); let pos = col.iter().filter(|v| **v > 0.0).count(); let min = col.iter().fold(9.0f32, |m, v| m.min(v.abs())); println!("seed {seed} update {u} {name} layer {l} {at:?} {p} {q} d {d:e} before {before:e}; unit active for {pos} of 64, nearest to zero {min:e}"); } s.mapv_inplace(|v| v.max(0.0)); sig = s; }
+                    } }
+                    
+                }
+            }
+        }
+        before = before.max(d);
+    }
+    println!("seed {seed} final {before:e}");
+    }
+}

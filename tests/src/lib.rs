@@ -8,14 +8,19 @@ use std::{
 };
 
 /// The folder of the programs that `cargo build --bins` made: two above the test's own.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join(name);
+    let test = std::env::current_exe().unwrap_or_default();
+    let path = test.parent().and_then(Path::parent).unwrap_or(&test).join(name);
     assert!(path.is_file(), "{} is not there: run `cargo build --workspace --bins` first", path.display());
     path
 }
 
 /// Whether real processes in real cgroups can be had; else says that `test` is skipped and why.
+#[must_use]
 pub fn real_or_skip(test: &str) -> bool {
     let reason = if !nix::unistd::geteuid().is_root() {
         "it needs root"
@@ -42,24 +47,38 @@ pub struct Remains {
 }
 
 /// As the kernel shortens them.
-const PROGRAMS: [&str; 7] =
-    ["ballast", "ballast-env-ser", "ballast-injecto", "ballast-testbed", "memcached", "redis-server", "cadvisor"];
+const PROGRAMS: [&str; 7] = [
+    "ballast",
+    "ballast-env-ser",
+    "ballast-injecto",
+    "ballast-testbed",
+    "memcached",
+    "redis-server",
+    "cadvisor",
+];
 
 impl Remains {
     /// What is there now.
+    #[must_use]
     pub fn now() -> Self {
         let hierarchies = entries("/sys/fs/cgroup");
-        let cgroups = hierarchies.iter().flat_map(|hierarchy| entries(hierarchy)).chain(hierarchies.clone());
+        let cgroups = hierarchies.iter().flat_map(entries).chain(hierarchies.clone());
         let ours = |path: &PathBuf| name_of(path).starts_with("ballast");
         Self {
-            processes: processes().into_iter().map(|process| format!("{} {}", process.pid, process.name)).collect(),
+            processes: processes()
+                .into_iter()
+                .map(|process| format!("{} {}", process.pid, process.name))
+                .collect(),
             cgroups: cgroups.filter(ours).collect(),
             files: entries("/run/ballast").into_iter().collect(),
             network: entries("/sys/class/net").into_iter().chain(entries("/run/netns")).collect(),
         }
     }
 
-    /// Waits until nothing more is there than `self`, and fails with the difference if that takes over `limit`.
+    /// Waits until nothing more is there than `self`.
+    ///
+    /// # Panics
+    /// With the difference, if that takes over `limit`.
     pub async fn wait_until_restored(&self, limit: Duration) {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
@@ -85,7 +104,9 @@ fn texts<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Vec<String> {
 }
 
 fn entries(folder: impl AsRef<Path>) -> Vec<PathBuf> {
-    fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+    fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default()
 }
 
 fn name_of(path: &Path) -> String {
@@ -104,6 +125,7 @@ pub struct Process {
 }
 
 /// Every living process of one of the programs; a zombie is not living.
+#[must_use]
 pub fn processes() -> Vec<Process> {
     let stat = |folder: PathBuf| {
         let text = fs::read_to_string(folder.join("stat")).ok()?;
@@ -111,18 +133,21 @@ pub fn processes() -> Vec<Process> {
         let (pid, name) = head.split_once('(')?;
         let mut fields = tail.split_whitespace();
         let (state, parent) = (fields.next()?, fields.next()?);
-        let process = Process { pid: pid.trim().parse().ok()?, parent: parent.parse().ok()?, name: name.to_owned() };
+        let process =
+            Process { pid: pid.trim().parse().ok()?, parent: parent.parse().ok()?, name: name.to_owned() };
         (state != "Z" && PROGRAMS.contains(&name)).then_some(process)
     };
     entries("/proc").into_iter().filter_map(stat).collect()
 }
 
 /// The process called `name` that descends from `ancestor` and is nearest to it.
+#[must_use]
 pub fn descendant(ancestor: i32, name: &str) -> Option<i32> {
     let all = processes();
     let mut generation = vec![ancestor];
     while !generation.is_empty() {
-        let children: Vec<&Process> = all.iter().filter(|process| generation.contains(&process.parent)).collect();
+        let children: Vec<&Process> =
+            all.iter().filter(|process| generation.contains(&process.parent)).collect();
         if let Some(found) = children.iter().find(|process| process.name == name) {
             return Some(found.pid);
         }
