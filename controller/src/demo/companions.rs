@@ -65,6 +65,8 @@ impl Companion {
         let mut child = Command::new(program)
             .args(arguments)
             .arg("--until-stdin-closes")
+            // Warnings only: what becomes of each limit is told in the report.
+            .env("RUST_LOG", "warn")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C in a terminal goes to the whole group: the companions must outlive it, to be stopped in order.

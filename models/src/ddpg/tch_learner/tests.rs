@@ -1,16 +1,21 @@
 //! Both learners learn the same from the same.
 
-use super::*;
-use crate::{
-    ddpg::{Agent, LearnerKind, NativeLearner, Transition},
-    mlp::Mlp,
-};
+use ndarray::{Array2, Axis, concatenate};
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64;
 
+use super::*;
+use crate::{
+    ddpg::{Agent, LearnerKind, NativeLearner, Transition},
+    mlp::{Mlp, Output},
+};
+
 const UPDATES: usize = 100;
 const TOLERANCE: f32 = 1e-4;
+
+/// Nearer to zero than this, rounding decides on which side of ReLU's kink a sum lies.
+const KINK: f32 = 1e-6;
 
 fn batch(config: &DdpgConfig, rng: &mut Pcg64) -> Batch {
     let mut batch = Batch::zeros(config.batch_size, 8, 5);
@@ -21,6 +26,44 @@ fn batch(config: &DdpgConfig, rng: &mut Pcg64) -> Batch {
     batch.continues.mapv_inplace(|_| if rng.random_range(0..10) == 0 { 0.0 } else { 1.0 });
     batch.smoothing.mapv_inplace(|_| rng.sample(StandardNormal));
     batch
+}
+
+/// The network's output for `input`, `[batch, inputs]`, and how near a hidden sum comes to zero on the way.
+fn output_and_margin(network: &Mlp, input: Array2<f32>) -> (Array2<f32>, f32) {
+    let (mut signal, mut margin) = (input, f32::INFINITY);
+    for (index, layer) in network.layers().iter().enumerate() {
+        signal = signal.dot(&layer.weight.t()) + &layer.bias;
+        if index + 1 < network.layers().len() {
+            margin = signal.iter().fold(margin, |margin, sum| margin.min(sum.abs()));
+            signal.mapv_inplace(|sum| sum.max(0.0));
+        }
+    }
+    if network.output() == Output::Tanh {
+        signal.mapv_inplace(f32::tanh);
+    }
+    (signal, margin)
+}
+
+/// How near any sum that [`Learner::update`] differentiates comes to zero. The actor's step sees the critic's new
+/// parameters, hence `after`.
+fn margin(before: &Networks, after: &Networks, batch: &Batch) -> f32 {
+    let beside = |actions: &Array2<f32>| concatenate![Axis(1), batch.states, *actions];
+    let (actions, of_actor) = output_and_margin(&before.actor, batch.states.clone());
+    let of_critics = before.critics.iter().map(|critic| output_and_margin(critic, beside(&batch.actions)).1);
+    of_critics.fold(of_actor, f32::min).min(output_and_margin(&after.critics[0], beside(&actions)).1)
+}
+
+/// A batch without a sum at a kink: there ReLU has no derivative, and two right learners may go on differently. It
+/// happens: with any batch, 3 of 60 seeds ended further apart than [`TOLERANCE`], each from such a sum on.
+fn smooth_batch(config: &DdpgConfig, native: &NativeLearner, rng: &mut Pcg64) -> Batch {
+    loop {
+        let batch = batch(config, rng);
+        let mut after = native.clone();
+        after.update(&batch).unwrap();
+        if margin(&native.networks().unwrap(), &after.networks().unwrap(), &batch) > KINK {
+            return batch;
+        }
+    }
 }
 
 fn all(networks: &Networks) -> impl Iterator<Item = &Mlp> {
@@ -43,7 +86,7 @@ fn differences(config: &DdpgConfig, seed: u64) -> (f32, f32, f32) {
     assert_eq!(tch.networks().unwrap(), start);
     let mut of_statistics = 0.0f32;
     for _ in 0..UPDATES {
-        let batch = batch(config, rng);
+        let batch = smooth_batch(config, &native, rng);
         let (ours, theirs) = (native.update(&batch).unwrap(), tch.update(&batch).unwrap());
         of_statistics = of_statistics
             .max((ours.critic_loss - theirs.critic_loss).abs())
@@ -67,7 +110,7 @@ fn the_learners_agree_after_100_updates() {
         ("TD3", plain.with_td3()),
     ];
     for (name, config) in configs {
-        for seed in 61..64 {
+        for seed in 61..65 {
             let (of_parameters, of_statistics, moved) = differences(&config, seed);
             println!("{name}, seed {seed}: {of_parameters:e} {of_statistics:e}, moved {moved}");
             assert!(of_parameters < TOLERANCE && of_statistics < TOLERANCE, "{name}, seed {seed}");
@@ -109,41 +152,4 @@ fn an_agent_on_tch_learns_and_gives_its_policy() {
     }
     assert_eq!(agent.statistics().updates, 17);
     assert_ne!(agent.policy().unwrap(), before);
-}
-
-#[test]
-fn debug_seed_63() {
-    let config = DdpgConfig { policy_delay: 2, ..DdpgConfig::default() };
-    for seed in 61..121 {
-    let rng = &mut Pcg64::seed_from_u64(seed);
-    let start = Networks::random(&config, 8, 5, rng);
-    let mut native = NativeLearner::new(&config, start.clone());
-    let mut tch = TchLearner::new(&config, &start).unwrap();
-    let mut before = 0.0f32;
-    for u in 1..=UPDATES {
-        let batch = batch(&config, rng);
-        let was = native.networks().unwrap();
-        native.update(&batch).unwrap(); tch.update(&batch).unwrap();
-        let (a, b) = (native.networks().unwrap(), tch.networks().unwrap());
-        let d = largest_difference(&a, &b);
-        if d > 10.0 * before && d > 3e-6 {
-            for (name, x, y, w) in [("actor", &a.actor, &b.actor, &was.actor), ("critic", &a.critics[0], &b.critics[0], &was.critics[0])] {
-                for (l, (p, q)) in x.layers().iter().zip(y.layers()).enumerate() {
-                    for ((at, p), q) in p.weight.indexed_iter().zip(q.weight.iter()) {
-                        let _ = (at, p, q);
-                    }
-                    for (at, p) in p.weight.indexed_iter() { let q = q.weight[at]; if (p - q).abs() > 0.5 * d {
-                        // how many members of the batch activate this unit, and the smallest |sum|
-                        let input = if name == "actor" { batch.states.clone() } else { ndarray::concatenate![ndarray::Axis(1), batch.states, batch.actions] };
-                        let mut sig = input;
-                        for k in 0..=l { let mut s = sig.dot(&w.layers()[k].weight.t()) + &w.layers()[k].bias; if k == l { let col = s.column(at.0); let pos = col.iter().filter(|v| **v > 0.0).count(); let min = col.iter().fold(9.0f32, |m, v| m.min(v.abs())); println!("seed {seed} update {u} {name} layer {l} {at:?} {p} {q} d {d:e} before {before:e}; unit active for {pos} of 64, nearest to zero {min:e}"); } s.mapv_inplace(|v| v.max(0.0)); sig = s; }
-                    } }
-                    
-                }
-            }
-        }
-        before = before.max(d);
-    }
-    println!("seed {seed} final {before:e}");
-    }
 }
