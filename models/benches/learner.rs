@@ -4,9 +4,7 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot start has nothing to answer")]
 
-use ballast_models::ddpg::{
-    Agent, Batch, DdpgConfig, Learner, LearnerKind, NativeLearner, Networks, Transition,
-};
+use ballast_models::ddpg::{Agent, Batch, DdpgConfig, Learner, LearnerKind, NativeLearner, Networks};
 use divan::Bencher;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
