@@ -1,6 +1,6 @@
 //! `ballast-testbed`: parses the arguments and runs one subcommand. Must not know how any of them works.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use ballast_testbed::{load, refusal, service, supervisor};
 use clap::{Parser, Subcommand};
@@ -61,10 +61,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Service(args) => runtime()?.block_on(service::run(args))?,
         Command::Load(args) => {
             let summary = runtime()?.block_on(load::run(&args))?;
+            // Not `print!`: it panics when whoever wanted to read has gone.
+            let mut stdout = std::io::stdout();
             if args.json {
-                println!("{}", serde_json::to_string(&summary)?);
+                writeln!(stdout, "{}", serde_json::to_string(&summary)?)?;
             } else {
-                print!("{summary}");
+                write!(stdout, "{summary}")?;
             }
             if summary.completed == 0 {
                 anyhow::bail!("no request was answered with success");
