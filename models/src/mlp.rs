@@ -27,7 +27,7 @@ pub enum Output {
 /// One layer: `y = W x + b`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dense {
-    /// `[outputs, inputs]`, as in torch. Inside an [`Mlp`] it lies in memory column by column: see [`Tape`].
+    /// `[outputs, inputs]`, as in torch. Inside an [`Mlp`] it lies in memory column by column, which forward passes want.
     pub weight: Array2<f32>,
     /// `[outputs]`.
     pub bias: Array1<f32>,

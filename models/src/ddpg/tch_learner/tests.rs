@@ -54,7 +54,8 @@ fn margin(before: &Networks, after: &Networks, batch: &Batch) -> f32 {
 }
 
 /// A batch without a sum at a kink: there ReLU has no derivative, and two right learners may go on differently. It
-/// happens: with any batch, 3 of 60 seeds ended further apart than [`TOLERANCE`], each from such a sum on.
+/// happens: with any batch and a policy delay of 2, 3 of 60 seeds ended further apart than [`TOLERANCE`], each from
+/// such a sum on.
 fn smooth_batch(config: &DdpgConfig, native: &NativeLearner, rng: &mut Pcg64) -> Batch {
     loop {
         let batch = batch(config, rng);
