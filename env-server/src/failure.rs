@@ -2,7 +2,7 @@
 //!
 //! Must not know how to go on: a failure of this kind ends the process.
 
-use std::{error::Error, io, net::SocketAddr};
+use std::{io, net::SocketAddr};
 
 use ballast_kernel::KernelError;
 
@@ -66,16 +66,4 @@ impl Failure {
             Self::Journal(_) => 6,
         }
     }
-}
-
-/// An error with the whole chain of its causes, in one line.
-#[must_use]
-pub fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

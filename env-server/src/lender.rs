@@ -14,13 +14,14 @@ use std::{
     time::Duration,
 };
 
-use ballast_api::{Clock, ContainerName, ContainerState, Cores, Limit, Limits, NodeError, Plan, PlanOutcome};
+use ballast_api::{
+    Clock, ContainerName, ContainerState, Cores, Limit, Limits, NodeError, Plan, PlanOutcome, with_causes,
+};
 use ballast_kernel::{CgroupPath, CpuControl, Hierarchy, KernelError};
 use tracing::{info, warn};
 
 use crate::{
     discovery::{Place, discover},
-    failure::with_causes,
     journal::{Entry, Journal, JournalError},
     metrics::{Cause, Metrics, PlanResult},
     rates::{History, Sample},

@@ -5,10 +5,10 @@ use std::{
     process::ExitCode,
 };
 
+use ballast_api::with_causes;
 use ballast_env_server::{
     Failure,
     cli::{Cli, Command, RestoreFlags, ServeFlags},
-    failure::with_causes,
     run, start,
 };
 use clap::Parser;

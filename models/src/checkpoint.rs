@@ -13,11 +13,11 @@ pub use card::{PolicyCard, Score};
 
 use crate::ddpg::Policy;
 
-/// Why a policy could not be saved or loaded.
+/// Why a policy or a localizer could not be saved or loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    /// The path cannot be a policy's.
-    #[error("a policy's file must be called NAME.safetensors, not {}", path.display())]
+    /// The path cannot be a checkpoint's.
+    #[error("a checkpoint must be called NAME.safetensors, not {}", path.display())]
     Path {
         /// The path refused.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// A file is not what it should be.
-    #[error("{origin} is no policy that can be used: {detail}")]
+    #[error("{origin} is no checkpoint that can be used: {detail}")]
     Invalid {
         /// The file, or the name of an embedded policy.
         origin: String,

@@ -3,7 +3,7 @@
 //!
 //! Knows numbers, not what they measure. An input that is NaN is absent: it is judged as the average of its kind.
 //!
-//! Deviations from Pegasos (Shalev-Shwartz et al. 2007): (1) the step size starts at [`FIRST_STEP`] instead of 1/l2,
+//! Deviations from Pegasos (Shalev-Shwartz et al. 2007): (1) the step size starts at `FIRST_STEP` instead of 1/l2,
 //! which is too large for small l2; (2) there is a bias, which is not regularised; (3) decisions use a running average
 //! of the weights that forgets the first ones (Shamir and Zhang 2013), since single steps are noisy.
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ballast_api::{HttpNode, NodeName, SystemClock};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Failure, wait_for_signal};
+use super::{Exit, Failure, console::print_line, wait_for_signal};
 use crate::{
     collect::{CadvisorSource, Collector, Naming, NodeSource, Source, collector::DEFAULT_INTERVAL},
     operate::open_redis,
@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         wait_for_signal().await;
         shutdown.cancel();
     });
-    println!("{:?}", redis.counts());
+    print_line(format_args!("{:?}", redis.counts()));
     Ok(Exit::Done)
 }
 

@@ -13,11 +13,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use ballast_api::NodeAgent;
 use ballast_models::ddpg::{LearnerKind, Policy};
 use ballast_sim::Topology;
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64Mcg;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     Exit, Failure,
+    console::{print_line, warn_line},
     train::{progress_bar, write_json},
     wait_for_signal,
 };
@@ -91,7 +91,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     for folder in demo::sweep(Path::new(BASE), &programs).await? {
-        eprintln!("removed what a demo that was killed had left: {}", folder.display());
+        warn_line(format_args!("removed what a demo that was killed had left: {}", folder.display()));
     }
     if arguments.sweep { Ok(Exit::Done) } else { show(arguments, programs).await }
 }
@@ -138,7 +138,7 @@ async fn show(arguments: &Arguments, programs: Programs) -> Result<Exit, Failure
         recovered_without_controller: without.seconds_to_recovery.is_some(),
         leftovers,
     };
-    print!("{}", report::demo(&outcome, &worst_request, [&without, &with]));
+    print_line(report::demo(&outcome, &worst_request, [&without, &with]).trim_end());
     write_json(arguments.json.as_deref(), &outcome)?;
     Ok(if outcome.shortcomings().is_empty() { Exit::Done } else { Exit::Failed })
 }
@@ -185,16 +185,16 @@ fn train_both(topology: &Topology, seed: u64, stop: &AtomicBool) -> Result<(Poli
         unless_stopped()
     })?;
     bar.finish_and_clear();
-    println!(
+    print_line(format_args!(
         "Trained in the simulator: a policy ({} steps, mean reward {:.2} of 1) and a localizer ({}).",
         training.steps, policy.score, localizer.scores
-    );
+    ));
     Ok((policy.policy, localizer.localizer))
 }
 
 fn script(topology: &Topology, seed: u64) -> Script {
     let candidates = topology.busy_services(MIN_CPU_SHARE);
-    let drawn = Pcg64Mcg::seed_from_u64(seed).random_range(0..candidates.len());
+    let drawn = StdRng::seed_from_u64(seed).random_range(0..candidates.len());
     Script {
         target: candidates[drawn].clone(),
         percent_of_limit: CONTENTION_PERCENT,
@@ -223,12 +223,14 @@ async fn raise(arguments: &Arguments, topology: &Topology, programs: Programs) -
         cadvisor: arguments.cadvisor.clone(),
         seed: arguments.seed,
     };
-    println!("Starting the application, its cgroups, the env-server and the load ...");
+    print_line("Starting the application, its cgroups, the env-server and the load ...");
     match RealStage::raise(setting).await {
         Ok(stage) => Ok(Box::new(stage)),
         Err(error) => match error.downcast_ref::<NotPossible>() {
             Some(reason) => {
-                println!("Real processes cannot be had here ({reason}): the simulator takes their place.");
+                print_line(format_args!(
+                    "Real processes cannot be had here ({reason}): the simulator takes their place."
+                ));
                 simulated()
             }
             None => Err(error),

@@ -1,6 +1,10 @@
 //! The command line: one thin file for each subcommand. Must not decide anything that a library user would miss.
 
+// A closed pipe must not end a controller: see `console`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 mod collect;
+mod console;
 mod demo;
 mod exit;
 mod run;
@@ -13,6 +17,7 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use console::warn_line;
 pub use exit::{Exit, Failure};
 
 use crate::{operate::MetricsError, store::StoreError};
@@ -63,7 +68,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("ballast: {failure}");
+            warn_line(&failure);
             failure.exit.into()
         }
     }

@@ -10,7 +10,7 @@ use ballast_api::{HttpNode, NodeAgent, SystemClock};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Failure, wait_for_signal};
+use super::{Exit, Failure, console::print_line, wait_for_signal};
 use crate::{
     audit::AuditLog,
     operate::{self, Acting, Controller, RunConfig, StepReport},
@@ -101,10 +101,10 @@ fn tell(report: &StepReport, audit: Option<&AuditLog>, json: bool) {
     }
     if json {
         match serde_json::to_string(report) {
-            Ok(line) => println!("{line}"),
+            Ok(line) => print_line(&line),
             Err(error) => tracing::error!(%error, "a report has no JSON"),
         }
     } else if report.violated || !report.decision.changes.is_empty() {
-        println!("{}", crate::report::step(report));
+        print_line(crate::report::step(report));
     }
 }

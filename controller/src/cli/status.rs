@@ -2,7 +2,7 @@
 
 use ballast_api::{Capability, ContainerState, HttpNode, Limit, NodeAgent, NodeInfo};
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, console::print_line};
 
 /// Shows a node: its capacity, what it can control, its containers and the limits in force.
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let info = node.node().await?;
     let containers = node.containers().await?;
     if arguments.json {
-        println!("{}", serde_json::json!({ "node": info, "containers": containers }));
+        print_line(serde_json::json!({ "node": info, "containers": containers }));
     } else {
         print_node(&info);
         print_containers(&containers);
@@ -36,20 +36,25 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn print_node(info: &NodeInfo) {
     let capacity = info.capacity.cpu.map_or_else(|| "unknown".to_owned(), |cores| format!("{cores:.1}"));
-    println!("node {}, env-server {}, CPU capacity {capacity}", info.name, info.software_version);
+    print_line(format_args!(
+        "node {}, env-server {}, CPU capacity {capacity}",
+        info.name, info.software_version
+    ));
     for (resource, capability) in info.capabilities.iter() {
         match capability {
-            Capability::Available { mechanism } => println!("  {resource:<17} {mechanism}"),
-            Capability::Unavailable { reason } => println!("  {resource:<17} not available: {reason}"),
+            Capability::Available { mechanism } => print_line(format_args!("  {resource:<17} {mechanism}")),
+            Capability::Unavailable { reason } => {
+                print_line(format_args!("  {resource:<17} not available: {reason}"));
+            }
         }
     }
 }
 
 fn print_containers(containers: &[ContainerState]) {
-    println!(
+    print_line(format_args!(
         "\n{:<28} {:>9} {:>9} {:>9} {:>10} {:>8}",
         "container", "usage", "limit", "baseline", "throttled", "lease"
-    );
+    ));
     for state in containers {
         let usage = state.usage.and_then(|usage| usage.cpu);
         let usage = usage.map_or_else(|| "-".to_owned(), |cores| format!("{:.3}", cores.get()));
@@ -60,9 +65,12 @@ fn print_containers(containers: &[ContainerState]) {
         let lease =
             state.lease_remaining_seconds.map_or_else(|| "-".to_owned(), |left| format!("{left:.0} s"));
         let (limit, baseline) = (limit_text(state.limits.cpu), limit_text(state.baseline.cpu));
-        println!("{:<28} {usage:>9} {limit:>9} {baseline:>9} {throttled:>10} {lease:>8}", state.name);
+        print_line(format_args!(
+            "{:<28} {usage:>9} {limit:>9} {baseline:>9} {throttled:>10} {lease:>8}",
+            state.name
+        ));
     }
-    println!("(CPU usage, limit and baseline in cores)");
+    print_line("(CPU usage, limit and baseline in cores)");
 }
 
 fn limit_text(limit: Option<Limit<ballast_api::Cores>>) -> String {

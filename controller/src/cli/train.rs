@@ -17,7 +17,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, console::print_line};
 use crate::{
     environment::EpisodeConfig,
     train::{self, Checkpoints, LocalizerTraining, PolicyTraining},
@@ -81,7 +81,7 @@ fn train_pendulum(arguments: &Arguments) -> Result<Exit, Failure> {
     })
     .map_err(learner_failure)?;
     bar.finish_and_clear();
-    println!(
+    print_line(format_args!(
         "pendulum, {} learner, seed {}: mean return {:.1} over {} episodes after {steps} steps; \
          {} updates in {:.1} s, {:.0} updates/s",
         report.learner,
@@ -91,7 +91,7 @@ fn train_pendulum(arguments: &Arguments) -> Result<Exit, Failure> {
         report.updates,
         report.training_seconds,
         report.updates_per_second,
-    );
+    ));
     write_json(arguments.json.as_deref(), &report)?;
     Ok(Exit::Done)
 }
@@ -138,12 +138,12 @@ fn train_simulated(arguments: &Arguments) -> Result<Exit, Failure> {
 
     Checkpoints::in_folder(out).save(&policy, &training, &localizer, SystemClock.now())?;
     let seconds = SystemClock.now().since(began).as_secs_f64();
-    println!(
+    print_line(format_args!(
         "policy: mean reward {:.3} per step after {steps} steps; localizer: {}\nwritten to {} in {seconds:.0} s",
         policy.score,
         localizer.scores,
         out.display(),
-    );
+    ));
     write_json(
         arguments.json.as_deref(),
         &SimulatedReport { policy: &policy, localizer: &localizer.scores, seconds },

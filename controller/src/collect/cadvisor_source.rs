@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use ballast_api::{Clock, NodeName};
+use ballast_api::{Clock, NodeName, with_causes};
 use reqwest::{StatusCode, Url, redirect::Policy};
 use tracing::warn;
 
@@ -113,12 +113,6 @@ impl Source for CadvisorSource {
         self.tell_unusable(&page);
         Ok(Observed::Counters(page.samples))
     }
-}
-
-/// The whole chain of reasons: reqwest's own message stops before the one that helps ("connection refused").
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use ballast_api::UnixNanos;
 use serde::{Deserialize, Serialize};
 
-use crate::slo::Objective;
+use crate::{slo::Objective, traces::percentile};
 
 /// One request that the load generator sent, finished or given up.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -87,8 +87,8 @@ impl<'a> Score<'a> {
         let over = sent.iter().filter(|sent| !sent.ok || sent.latency_ms > target).count();
         Seen {
             requests: sent.len(),
-            p50_ms: nearest_rank(&latencies, 0.50),
-            p99_ms: nearest_rank(&latencies, 0.99),
+            p50_ms: percentile(&latencies, 50.0).unwrap_or(0.0),
+            p99_ms: percentile(&latencies, 99.0).unwrap_or(0.0),
             share_over: share(over, sent.len()),
         }
     }
@@ -140,18 +140,6 @@ fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// The nearest-rank percentile of ascending values; 0 of none.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rank between 1 and the length"
-)]
-fn nearest_rank(ascending: &[f64], quantile: f64) -> f64 {
-    let rank = (quantile * ascending.len() as f64).ceil().max(1.0) as usize;
-    ascending.get(rank - 1).copied().unwrap_or(0.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,12 +186,5 @@ mod tests {
         let (mut requests, objectives) = (requests(0), objectives());
         requests.iter_mut().for_each(|request| request.ok = false);
         assert_eq!(Score::new(&requests, &objectives).share_over(INJECTION), 1.0);
-    }
-
-    #[test]
-    fn percentiles_are_nearest_ranks() {
-        let values: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!((nearest_rank(&values, 0.5), nearest_rank(&values, 0.99)), (50.0, 99.0));
-        assert_eq!((nearest_rank(&[7.0], 0.99), nearest_rank(&[], 0.5)), (7.0, 0.0));
     }
 }

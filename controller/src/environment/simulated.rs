@@ -10,6 +10,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::{Bounds, Observation, RequestMix, reward, utilisation};
+use crate::traces::percentile;
 
 /// What episodes are drawn from.
 #[derive(Debug, Clone)]
@@ -223,24 +224,12 @@ impl Episode {
             let waiting =
                 self.simulation.in_flight().filter(|waiting| *waiting.request_type == *request.name);
             latencies.extend(waiting.map(|waiting| waiting.age.as_secs_f64()).filter(|age| *age > target));
-            let current = percentile(latencies, request.objective.percentile)?;
+            latencies.sort_by(f64::total_cmp);
+            let current = percentile(&latencies, request.objective.percentile)?;
             Some((target / current).min(1.0))
         };
         config.topology.requests.iter().filter_map(of_request).fold(1.0, f64::min)
     }
-}
-
-/// Nearest rank; none of nothing.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rank between 1 and the length"
-)]
-fn percentile(mut values: Vec<f64>, percent: f64) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let rank = (percent / 100.0 * values.len() as f64).ceil().max(1.0) as usize;
-    values.get(rank - 1).copied()
 }
 
 #[cfg(test)]

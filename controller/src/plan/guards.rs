@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ballast_api::{ContainerState, Limit};
+use ballast_api::ContainerState;
 use serde::{Deserialize, Serialize};
 
 use super::{Change, History, Proposal, Refusal, Situation};
@@ -140,8 +140,7 @@ pub(super) fn check(
     }
     let mut reasons = vec![format!("{} proposed {:.3} cores", proposal.by, proposal.cpu_cores)];
     reasons.extend(rails.iter().map(ToString::to_string));
-    let at_bound =
-        proposal.cpu_cores >= ceiling && after >= ceiling && matches!(limit, Limit::At(_) | Limit::Max);
+    let at_bound = proposal.cpu_cores >= ceiling && after >= ceiling;
     let change =
         Change { container: proposal.container.clone(), before_cores: before, after_cores: after, reasons };
     Ok((change, at_bound && before >= ceiling))

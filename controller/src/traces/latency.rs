@@ -9,9 +9,9 @@
     clippy::cast_sign_loss,
     reason = "a rank between 0 and the number of values"
 )]
-pub fn percentile(sorted: &[u64], percentile: f64) -> Option<u64> {
-    let rank = (percentile / 100.0 * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.max(1) - 1).or(sorted.last()).copied()
+pub fn percentile<T: Copy>(ascending: &[T], percentile: f64) -> Option<T> {
+    let rank = (percentile / 100.0 * ascending.len() as f64).ceil() as usize;
+    ascending.get(rank.max(1) - 1).or(ascending.last()).copied()
 }
 
 #[cfg(test)]
@@ -25,6 +25,7 @@ mod tests {
             [0.1, 10.0, 50.0, 90.1, 99.0, 100.0].map(|p| percentile(&values, p)),
             [1, 1, 5, 10, 10, 10].map(Some)
         );
-        assert_eq!(percentile(&[], 50.0), None);
+        assert_eq!(percentile::<f64>(&[], 50.0), None);
+        assert_eq!(percentile(&[7.5], 99.0), Some(7.5));
     }
 }

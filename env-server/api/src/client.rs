@@ -7,6 +7,7 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    causes::with_causes,
     names::ContainerName,
     node::{NodeAgent, NodeError},
     resource::Limits,
@@ -86,17 +87,6 @@ impl HttpNode {
     fn protocol(&self, detail: String) -> NodeError {
         NodeError::Protocol { url: self.base.to_string(), detail }
     }
-}
-
-/// The whole chain of reasons: reqwest's own message stops before the one that helps ("connection refused").
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[async_trait]

@@ -2,6 +2,7 @@
 //!
 //! Every other package may use this one; it uses none of them, and knows neither kernels nor learners.
 
+pub mod causes;
 pub mod client;
 pub mod clock;
 pub mod counters;
@@ -12,6 +13,7 @@ pub mod trace;
 pub mod units;
 pub mod wire;
 
+pub use causes::with_causes;
 pub use client::HttpNode;
 pub use clock::{Clock, SystemClock, UnixNanos};
 pub use names::{ContainerId, ContainerName, InvalidName, NodeName};

@@ -120,16 +120,22 @@ impl CpuControl {
     /// # Errors
     /// [`KernelError::LimitTooSmall`], or when the period in force cannot be read.
     pub fn rounded(&self, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        Ok(self.bandwidth_for(limit)?.limit())
+        Ok(self.changed(self.bandwidth()?, limit)?.limit())
     }
 
-    /// Writes a limit, keeping the period, and answers what is in force then, as read back.
+    /// Writes a limit, keeping the period, and answers what is in force then, as read back. What is in force already is
+    /// not written again: each write refills the budget of the period (measured on Linux 6.18: a busy container limited to
+    /// 0.2 core got 0.212 when its quota was rewritten every second, and 0.38 at every 50 ms).
     ///
     /// # Errors
     /// [`KernelError::LimitTooSmall`] before anything is written; [`KernelError::QuotaConflict`] when a cgroup v1 parent
     /// has less or a child has more; others when a file cannot be read or written.
     pub fn set_limit(&self, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        let bandwidth = self.bandwidth_for(limit)?;
+        let before = self.bandwidth()?;
+        let bandwidth = self.changed(before, limit)?;
+        if bandwidth == before {
+            return Ok(before.limit());
+        }
         match self.version {
             CgroupVersion::V2 => v2::write_bandwidth(&self.cpu, bandwidth)?,
             _ => v1::write_quota(&self.cpu, bandwidth.quota_us)?,
@@ -144,8 +150,8 @@ impl CpuControl {
         }
     }
 
-    fn bandwidth_for(&self, limit: Limit<Cores>) -> Result<Bandwidth, KernelError> {
-        self.bandwidth()?.with_limit(limit).map_err(|smallest| KernelError::LimitTooSmall {
+    fn changed(&self, before: Bandwidth, limit: Limit<Cores>) -> Result<Bandwidth, KernelError> {
+        before.with_limit(limit).map_err(|smallest| KernelError::LimitTooSmall {
             path: self.cpu.clone(),
             asked: limit.or(Cores::ZERO),
             smallest,

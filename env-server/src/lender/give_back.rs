@@ -4,11 +4,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use ballast_api::with_causes;
 use ballast_kernel::{CgroupPath, CpuControl, KernelError};
 use tracing::{info, warn};
 
 use super::Lender;
-use crate::{discovery::Place, failure::with_causes, metrics::Cause};
+use crate::{discovery::Place, metrics::Cause};
 
 /// Pause before the second attempt to restore a baseline; doubled for each further one up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

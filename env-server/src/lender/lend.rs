@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use ballast_api::{AppliedLimits, Cores, Limit, Limits, NodeError, Plan, PlanOutcome};
+use ballast_api::{AppliedLimits, Cores, Limit, Limits, NodeError, Plan, PlanOutcome, with_causes};
 use ballast_kernel::{CgroupPath, KernelError};
 use tracing::{info, warn};
 
 use super::{Lender, Loan, check::Change, internal};
-use crate::{discovery::Place, failure::with_causes};
+use crate::discovery::Place;
 
 impl Lender {
     pub(super) fn execute(

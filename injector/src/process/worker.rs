@@ -12,6 +12,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use ballast_api::Clock;
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
 
 use super::messages::{Message, Order, Reading, send};
 use crate::{
@@ -60,9 +64,14 @@ pub fn run<I: BufRead + Send + 'static>(
     send(stdout, &Message::Started { unix_nanos: clock.now().0, reading: start })?;
     #[expect(clippy::cast_precision_loss, reason = "there are far fewer than 2^52 threads")]
     let share = cores / threads as f64;
+    let mut placement = placement(threads)?;
     for _ in 0..threads {
         let done = events.clone();
+        let place = placement.next();
         let burn = move || {
+            if let Some(processor) = place {
+                stay_on(processor);
+            }
             burn(DutyCycle::new(share, duration), start.monotonic, duration);
             let _ = done.send(Event::ThreadDone);
         };
@@ -76,6 +85,27 @@ pub fn run<I: BufRead + Send + 'static>(
     let end = Reading { monotonic: clocks::monotonic(), cpu: clocks::process_cpu() };
     send(stdout, &Message::Finished { reading: end })?;
     Ok(())
+}
+
+/// A processor for each of so many threads, in turn; none for any when they are fewer than the processors.
+///
+/// Left to itself, the kernel often wakes all of them on one processor and never moves them, because the quota ends each
+/// burst too soon. A target that runs on another one then keeps half of the quota, however high the load's priority.
+fn placement(threads: usize) -> Result<impl Iterator<Item = usize>> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).context("cannot tell the processors")?;
+    let processors: Vec<usize> =
+        (0..CpuSet::count()).filter(|&processor| allowed.is_set(processor).unwrap_or(false)).collect();
+    let enough = if threads < processors.len() { Vec::new() } else { processors };
+    Ok(enough.into_iter().cycle())
+}
+
+/// Keeps the calling thread on one processor. Where that is refused (it went offline, or a cpuset changed since), the
+/// kernel may place the thread: the dose is still paid.
+fn stay_on(processor: usize) {
+    let mut only = CpuSet::new();
+    if only.set(processor).is_ok() {
+        let _ = sched_setaffinity(Pid::from_raw(0), &only);
+    }
 }
 
 /// Keeps to `cycle` from `start` on, for `duration`.

@@ -45,7 +45,8 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ballast-testbed: {error:#}");
+            // Whoever read the messages may have gone.
+            let _ = writeln!(std::io::stderr(), "ballast-testbed: {error:#}");
             refusal::exit_code(&error)
         }
     }

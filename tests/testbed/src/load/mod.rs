@@ -7,7 +7,11 @@ pub mod schedule;
 pub mod sender;
 pub mod summary;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use ballast_api::{Clock, SystemClock};
@@ -189,7 +193,9 @@ impl Generator {
             |latency| format!("p50 {:.1} ms, p99 {:.1} ms", latency.p50, latency.p99),
         );
         let in_flight = self.in_flight;
-        eprintln!(
+        // Whoever read the messages may have gone: the load goes on.
+        let _ = writeln!(
+            io::stderr(),
             "{:>4} s: completed {completed}, failed {failed}, under way {in_flight}; last second: {latency}",
             elapsed.as_secs()
         );
