@@ -28,7 +28,10 @@ const ARROWS: [(&str, &[&str]); 9] = [
     // Reaches a node through `NodeAgent` alone: no kernel here.
     ("ballast-controller", &["ballast-api", "ballast-models", "ballast-sim"]),
     ("ballast-testbed", &["ballast-api", "ballast-kernel", "ballast-sim"]),
-    ("ballast-tests", &["ballast-api", "ballast-kernel", "ballast-models", "ballast-sim"]),
+    (
+        "ballast-tests",
+        &["ballast-api", "ballast-controller", "ballast-kernel", "ballast-models", "ballast-sim"],
+    ),
 ];
 
 /// The folder of the workspace's `Cargo.toml`: this package is the folder `tests` there.

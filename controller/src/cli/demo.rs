@@ -18,13 +18,15 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::{
     Exit, Failure,
     console::{print_line, warn_line},
+    run::{open_audit, record},
     train::{progress_bar, write_json},
     wait_for_signal,
 };
 use crate::{
+    audit::AuditLog,
     demo::{
-        self, NotPossible, Outcome, Phases, Played, Programs, RealStage, Script, Setting, SimulatedStage,
-        Stage,
+        self, CpuTicks, Mode, NotPossible, Outcome, Phases, Played, Programs, RealStage, Script, Setting,
+        SimulatedStage, Stage,
     },
     environment::{EpisodeConfig, MIN_CPU_SHARE},
     localize::Localizer,
@@ -50,6 +52,9 @@ pub(super) struct Arguments {
     /// Write the outcome as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Append every decision of the controller, with its evidence and reasons, to this file, one JSON line each.
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
     /// Play on the simulator even where real processes could be had.
     #[arg(long)]
     simulated: bool,
@@ -60,7 +65,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     models: Option<PathBuf>,
     /// Only remove what demos that were killed left behind.
-    #[arg(long, conflicts_with_all = ["json", "simulated", "cadvisor", "models"])]
+    #[arg(long, conflicts_with_all = ["audit", "json", "simulated", "cadvisor", "models"])]
     sweep: bool,
     /// Wait for the end of standard input, then remove what is left of the demo in this folder.
     #[arg(long, hide = true, value_name = "FOLDER")]
@@ -73,10 +78,14 @@ pub(super) struct Arguments {
 /// Where demos keep what they run on: gone after a reboot.
 const BASE: &str = "/run/ballast";
 const TOPOLOGY: &str = "hotel-reservation";
-/// About half of one core on the testbed: two cores have room for it, the contention, and what watches them.
-const REQUESTS_PER_SECOND: f64 = 30.0;
-/// In percent of the victim's CPU limit: more than the limit, so that its own work starves.
-const CONTENTION_PERCENT: f64 = 120.0;
+/// About a third of one core on the testbed: two cores have room for it, the contention, what watches them, and for what
+/// a shared machine loses to others.
+const REQUESTS_PER_SECOND: f64 = 20.0;
+const PROC_STAT: &str = "/proc/stat";
+/// The share of stolen CPU time from which on latencies of a few milliseconds are seen to suffer.
+const WORTH_TELLING: f64 = 0.02;
+/// In percent of the victim's CPU limit: what is left is less than the victim needs, but not nothing.
+const CONTENTION_PERCENT: f64 = 90.0;
 /// The load ends by itself after this, whatever happens to this program.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -98,6 +107,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 async fn show(arguments: &Arguments, programs: Programs) -> Result<Exit, Failure> {
     let topology = Topology::shipped(TOPOLOGY).context("the demo's topology")?;
+    let audit = arguments.audit.as_deref().map(|path| open_audit(path, None)).transpose()?;
     // One for all: a signal between two of them would be lost.
     let mut interrupted = std::pin::pin!(wait_for_signal());
     let Some(models) = models(arguments, &topology, interrupted.as_mut()).await? else {
@@ -110,10 +120,12 @@ async fn show(arguments: &Arguments, programs: Programs) -> Result<Exit, Failure
     };
     let mut stage = raised;
     let mode = stage.mode();
+    let ticks_before = CpuTicks::read(Path::new(PROC_STAT));
     let played = tokio::select! {
-        played = perform(stage.as_mut(), &script, models) => Some(played),
+        played = perform(stage.as_mut(), &script, models, audit.as_ref()) => Some(played),
         () = &mut interrupted => None,
     };
+    let ticks = CpuTicks::read(Path::new(PROC_STAT)).zip(ticks_before);
     let leftovers = stage.strike().await?;
     let Some(played) = played else { return Ok(Exit::Interrupted) };
     let played = played?;
@@ -139,6 +151,13 @@ async fn show(arguments: &Arguments, programs: Programs) -> Result<Exit, Failure
         leftovers,
     };
     print_line(report::demo(&outcome, &worst_request, [&without, &with]).trim_end());
+    let stolen = ticks.map_or(0.0, |(after, before)| after.stolen_since(before));
+    if mode == Mode::Real && stolen > WORTH_TELLING {
+        let percent = stolen * 100.0;
+        print_line(format_args!(
+            "  The host of this machine gave {percent:.0} % of its CPU time to others meanwhile: latencies suffer from it."
+        ));
+    }
     write_json(arguments.json.as_deref(), &outcome)?;
     Ok(if outcome.shortcomings().is_empty() { Exit::Done } else { Exit::Failed })
 }
@@ -242,6 +261,7 @@ async fn perform(
     stage: &mut dyn Stage,
     script: &Script,
     (policy, localizer): (Policy, Localizer),
+    audit: Option<&AuditLog>,
 ) -> Result<Played> {
     let node: Arc<dyn NodeAgent> = stage.node();
     let settings = Settings {
@@ -254,7 +274,8 @@ async fn perform(
     let policy = Box::new(LearnedPolicy::new(policy));
     let mut controller = Controller::new(settings, node, localizer, policy).await?;
     let bar = progress_bar(script.steps(), "");
-    let played = demo::play(stage, &mut controller, script, &mut |phase| {
+    let played = demo::play(stage, &mut controller, script, &mut |phase, report| {
+        record(audit, report);
         bar.set_prefix(phase);
         bar.inc(1);
     })

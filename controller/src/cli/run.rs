@@ -15,6 +15,7 @@ use crate::{
     audit::AuditLog,
     operate::{self, Acting, Controller, RunConfig, StepReport},
     policies::LearnedPolicy,
+    store::RedisStore,
     traces::{TraceWindow, WindowConfig},
     train::Checkpoints,
 };
@@ -52,9 +53,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let metrics =
         operate::start_metrics(&config.metrics, Arc::clone(&node), name.clone(), shutdown.clone()).await?;
     let audit = match &config.audit {
-        Some(path) => {
-            Some(AuditLog::open(path, Arc::new(SystemClock), metrics.redis.clone()).map_err(bad_input)?)
-        }
+        Some(path) => Some(open_audit(path, metrics.redis.clone())?),
         None => None,
     };
     let traces = Arc::new(Mutex::new(TraceWindow::new(WindowConfig::default())));
@@ -94,11 +93,21 @@ async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Every decision goes into the audit log; on the terminal only those steps in which something happened.
-fn tell(report: &StepReport, audit: Option<&AuditLog>, json: bool) {
+/// The audit log at `path`, its lines also in Redis where there is one.
+pub(super) fn open_audit(path: &Path, redis: Option<RedisStore>) -> Result<AuditLog, Failure> {
+    AuditLog::open(path, Arc::new(SystemClock), redis).map_err(bad_input)
+}
+
+/// Puts a decision into the audit log. A log that fails stops no control.
+pub(super) fn record(audit: Option<&AuditLog>, report: &StepReport) {
     if let Some(Err(error)) = audit.map(|audit| audit.append("step", report)) {
         tracing::error!(%error, "a decision is missing in the audit log");
     }
+}
+
+/// Every decision goes into the audit log; on the terminal only those steps in which something happened.
+fn tell(report: &StepReport, audit: Option<&AuditLog>, json: bool) {
+    record(audit, report);
     if json {
         match serde_json::to_string(report) {
             Ok(line) => print_line(&line),

@@ -8,12 +8,14 @@ mod score;
 mod script;
 mod simulated;
 mod stage;
+mod stolen;
 
 pub use companions::Programs;
 pub use outcome::{Outcome, Phases, Run};
 pub use real::{NotPossible, RealStage, Setting};
 pub use run_folder::{RunFolder, janitor, sweep};
 pub use score::{FinishedRequest, Interval, Score, Seen};
-pub use script::{Played, Script, play};
+pub use script::{Listener, Played, Script, play};
 pub use simulated::SimulatedStage;
 pub use stage::{Contention, Mode, Stage};
+pub use stolen::CpuTicks;

@@ -62,7 +62,7 @@ pub struct Phases<T> {
     pub before: T,
     /// Under contention, until recovery (or all of it, when there was none).
     pub during: T,
-    /// The last seconds of the contention.
+    /// The ten seconds from the recovery on (or the last ten under contention, when there was none).
     pub after: T,
 }
 
@@ -73,11 +73,13 @@ pub struct Run {
     pub controlled: bool,
     /// What the users of the worst-hit request type saw.
     pub seen: Phases<Seen>,
+    /// The same from the end of the phase after the recovery to the end of the contention, where there is such a time.
+    pub rest: Option<Seen>,
     /// Share of all requests over their objective while contended.
     pub share_over: f64,
     /// From the first burn.
     pub seconds_to_recovery: Option<f64>,
-    /// Whether the objective was violated under contention.
+    /// Whether the objective was violated in the first seconds of the contention.
     pub violated: bool,
     /// Whom the controller named, most often first, with how often.
     pub named: Vec<(ContainerName, usize)>,

@@ -55,7 +55,7 @@ const ENOUGH_REQUESTS: usize = 20;
 /// Steps in which the moment of recovery is told.
 const RECOVERY_STEP: Duration = Duration::from_secs(1);
 
-/// The longest stretch at the end of an injection that must keep the objective for a recovery to count.
+/// How long every objective must be kept in a row for a recovery to count.
 pub(super) const SETTLED: Duration = Duration::from_secs(10);
 
 /// Requests and what was promised of them.
@@ -106,6 +106,15 @@ impl<'a> Score<'a> {
         share(over, all)
     }
 
+    /// Whether enough requests with an objective were finished to say how it is kept.
+    #[must_use]
+    pub fn told(&self, interval: Interval) -> bool {
+        let promised = |sent: &&FinishedRequest| {
+            interval.contains(sent.intended) && self.targets_ms.contains_key(sent.request.as_str())
+        };
+        self.requests.iter().filter(promised).count() >= ENOUGH_REQUESTS
+    }
+
     /// The request type whose p99 was furthest over its target, and by which factor.
     #[must_use]
     pub fn worst(&self, interval: Interval) -> Option<(&'a str, f64)> {
@@ -123,15 +132,16 @@ impl<'a> Score<'a> {
         self.worst(interval).is_some_and(|(_, factor)| factor > 1.0)
     }
 
-    /// The first moment, in whole seconds after the begin of `injection`, from which every objective was kept until its
-    /// end; absent when that leaves less than [`SETTLED`].
+    /// The first moment, in whole seconds after the begin of `injection`, from which every objective was kept for
+    /// [`SETTLED`] while it went on. Not until its end: on a shared machine a stall of everything, seconds later, says
+    /// nothing about the contention.
     #[must_use]
     pub fn recovered_at(&self, injection: Interval) -> Option<UnixNanos> {
         let latest = injection.to.minus(SETTLED);
         let moments = std::iter::successors(Some(injection.from), |at| Some(at.plus(RECOVERY_STEP)));
         moments
             .take_while(|from| *from <= latest)
-            .find(|from| !self.violated(Interval { from: *from, to: injection.to }))
+            .find(|from| !self.violated(Interval { from: *from, to: from.plus(SETTLED) }))
     }
 }
 
@@ -152,16 +162,23 @@ mod tests {
         vec![Objective { request: "GET /".to_owned(), percentile: 99.0, target: Duration::from_millis(100) }]
     }
 
-    /// Thirty requests a second; slow ones from 10 s until `recovery`.
+    /// Slow ones from 10 s until `recovery`.
     fn requests(recovery: u64) -> Vec<FinishedRequest> {
-        let slow = |second| (10..recovery).contains(&second);
+        requests_slow_in(|second| (10..recovery).contains(&second))
+    }
+
+    /// Thirty requests a second.
+    fn requests_slow_in(slow: impl Fn(u64) -> bool) -> Vec<FinishedRequest> {
         let one = |second: u64, n: u64| FinishedRequest {
             intended: UnixNanos(at(second).0 + n * 30_000_000),
             latency_ms: if slow(second) { 500.0 } else { 20.0 },
             request: "GET /".to_owned(),
             ok: true,
         };
-        (0..40).flat_map(|second| (0..30).map(move |n| one(second, n))).collect()
+        (0..40)
+            .flat_map(|second| (0..30).map(move |n| (second, n)))
+            .map(|(second, n)| one(second, n))
+            .collect()
     }
 
     const INJECTION: Interval = Interval { from: UnixNanos(10_000_000_000), to: UnixNanos(40_000_000_000) };
@@ -173,6 +190,18 @@ mod tests {
         assert!(score.violated(INJECTION));
         assert_eq!(score.recovered_at(INJECTION), Some(at(16)));
         assert!((score.share_over(INJECTION) - 0.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_stall_after_the_recovery_is_none_of_it() {
+        let (requests, objectives) = (requests_slow_in(|second| second < 16 || second == 30), objectives());
+        assert_eq!(Score::new(&requests, &objectives).recovered_at(INJECTION), Some(at(16)));
+    }
+
+    #[test]
+    fn a_calm_that_is_too_short_is_no_recovery() {
+        let (requests, objectives) = (requests_slow_in(|second| second % 10 == 0), objectives());
+        assert_eq!(Score::new(&requests, &objectives).recovered_at(INJECTION), None);
     }
 
     #[test]

@@ -46,11 +46,17 @@ impl Script {
 /// A step of the controller and of the clock.
 const STEP: Duration = Duration::from_secs(1);
 
-/// The longest rest after a contention for the queues to drain.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// The longest wait for the queues to drain after a contention, and for a busy machine to calm down before one.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A rest is over when this long was undisturbed.
+/// Requests sent longer ago than this are answered, unless they are late: which are late is known of these alone.
+const ANSWERED_BY_NOW: Duration = Duration::from_secs(1);
+
+/// A wait is over when this long was undisturbed.
 const UNDISTURBED: Duration = Duration::from_secs(4);
+
+/// Who is told of each step, and in which phase it was.
+pub type Listener<'a> = dyn FnMut(&'static str, &StepReport) + Send + 'a;
 
 /// What happened on the stage.
 #[derive(Debug)]
@@ -69,7 +75,7 @@ struct Act {
     steps: Vec<StepReport>,
 }
 
-/// Plays the script to its end.
+/// Plays the script to its end, telling each step with the phase that it belongs to.
 ///
 /// # Errors
 /// When the stage breaks: a program ended that should run, or could not be reached.
@@ -77,14 +83,14 @@ pub async fn play(
     stage: &mut dyn Stage,
     controller: &mut Controller,
     script: &Script,
-    tick: &mut (dyn FnMut(&'static str) + Send),
+    tell: &mut Listener<'_>,
 ) -> Result<Played> {
-    let mut play = Play { stage, controller, script, tick, requests: Vec::new() };
+    let mut play = Play { stage, controller, script, tell, requests: Vec::new() };
     play.pass("warming up", script.warm_up, Acting::Observe).await?;
     let without = play.act(Acting::Observe, script.contention_without).await?;
-    play.rest().await?;
+    play.wait_for_calm(play.stage.now()).await?;
     let with = play.act(Acting::Act, script.contention_with).await?;
-    play.rest().await?;
+    play.wait_for_calm(play.stage.now()).await?;
     Ok(Played { requests: play.requests, acts: [without, with] })
 }
 
@@ -92,14 +98,16 @@ struct Play<'a> {
     stage: &'a mut dyn Stage,
     controller: &'a mut Controller,
     script: &'a Script,
-    tick: &'a mut (dyn FnMut(&'static str) + Send),
+    tell: &'a mut Listener<'a>,
     requests: Vec<FinishedRequest>,
 }
 
 impl Play<'_> {
     async fn act(&mut self, acting: Acting, length: Duration) -> Result<Act> {
         let begin = self.stage.now();
-        self.pass("undisturbed", self.script.before, acting).await?;
+        // Nobody acts yet: both runs meet the contention with the same limits.
+        self.pass("undisturbed", self.script.before, Acting::Observe).await?;
+        self.wait_for_calm(begin).await?;
         let contention = Contention {
             target: self.script.target.clone(),
             percent_of_limit: self.script.percent_of_limit,
@@ -113,7 +121,7 @@ impl Play<'_> {
         let steps = self.pass(phase, length, acting).await?;
         Ok(Act {
             controlled: acting == Acting::Act,
-            before: Interval { from: begin, to: from },
+            before: Interval { from: from.minus(self.script.before), to: from },
             contention: Interval { from, to: from.plus(length) },
             steps,
         })
@@ -123,8 +131,9 @@ impl Play<'_> {
         let mut reports = Vec::new();
         for _ in 0..time.as_secs() {
             self.stage.pass(STEP).await?;
-            reports.push(self.step(acting).await?);
-            (self.tick)(phase);
+            let report = self.step(acting).await?;
+            (self.tell)(phase, &report);
+            reports.push(report);
         }
         Ok(reports)
     }
@@ -139,24 +148,32 @@ impl Play<'_> {
         Ok(self.controller.step(now, &traces, self.stage.metrics().as_ref(), acting).await)
     }
 
-    /// Waits until the queues that a contention left are drained.
-    async fn rest(&mut self) -> Result<()> {
+    /// Waits until requests were undisturbed for a while, counted from `since` at the earliest: until the queues that a
+    /// contention left are drained, and a shared machine has room.
+    async fn wait_for_calm(&mut self, since: UnixNanos) -> Result<()> {
         let begin = self.stage.now();
-        while self.stage.now().since(begin) < LONGEST_REST {
+        while !self.is_calm(since) {
+            if self.stage.now().since(begin) >= LONGEST_WAIT {
+                tracing::warn!(
+                    seconds = LONGEST_WAIT.as_secs(),
+                    "requests stay late though nothing is contended"
+                );
+                break;
+            }
             self.stage.pass(STEP).await?;
             self.step(Acting::Observe).await?;
-            let to = self.stage.now();
-            let from = to.minus(UNDISTURBED);
-            let score = Score::new(&self.requests, &self.script.objectives);
-            if from >= begin
-                && !score.violated(Interval { from, to })
-                && score.share_over(Interval { from, to }) < 0.05
-            {
-                return Ok(());
-            }
         }
-        tracing::warn!(seconds = LONGEST_REST.as_secs(), "the queues did not drain");
         Ok(())
+    }
+
+    fn is_calm(&self, since: UnixNanos) -> bool {
+        let to = self.stage.now().minus(ANSWERED_BY_NOW);
+        let lately = Interval { from: to.minus(UNDISTURBED), to };
+        let score = Score::new(&self.requests, &self.script.objectives);
+        lately.from >= since
+            && score.told(lately)
+            && !score.violated(lately)
+            && score.share_over(lately) < 0.05
     }
 }
 
@@ -178,8 +195,11 @@ impl Played {
 
     fn run(&self, act: &Act, score: &Score<'_>, worst_request: &str) -> Run {
         let recovered_at = score.recovered_at(act.contention);
-        let until = recovered_at.unwrap_or(act.contention.to);
-        let after = Interval { from: act.contention.to.minus(SETTLED), to: act.contention.to };
+        let Interval { to: end, .. } = act.contention;
+        let until = recovered_at.unwrap_or(end);
+        let settled = recovered_at.unwrap_or_else(|| end.minus(SETTLED));
+        let after = Interval { from: settled, to: settled.plus(SETTLED) };
+        let rest = recovered_at.map(|at| Interval { from: at.plus(SETTLED), to: end });
         let during = Interval { from: act.contention.from, to: until };
         let named = act.named();
         Run {
@@ -189,9 +209,10 @@ impl Played {
                 during: score.seen(worst_request, during),
                 after: score.seen(worst_request, after),
             },
+            rest: rest.map(|rest| score.seen(worst_request, rest)).filter(|seen| seen.requests > 0),
             share_over: score.share_over(act.contention),
             seconds_to_recovery: recovered_at.map(|at| act.seconds_into(at)),
-            violated: score.violated(during),
+            violated: recovered_at != Some(act.contention.from),
             seconds_to_naming: named.first().and_then(|(name, _)| act.first_named(name)),
             named,
             changes: act.steps.iter().flat_map(|step| step.applied_changes().cloned()).collect(),

@@ -33,10 +33,11 @@ fn write_demo(
             "  {}",
             if run.controlled { "with the controller" } else { "without the controller" }
         )?;
-        let end = if run.seconds_to_recovery.is_some() { "after the recovery" } else { "the last seconds" };
+        let end = if run.seconds_to_recovery.is_some() { "10 s from the recovery" } else { "the last 10 s" };
         write_seen(text, "before", run.seen.before)?;
         write_seen(text, "during the contention", run.seen.during)?;
         write_seen(text, end, run.seen.after)?;
+        run.rest.map_or(Ok(()), |seen| write_seen(text, "then, while still contended", seen))?;
     }
     for run in runs.into_iter().filter(|run| run.controlled) {
         write_deeds(text, run)?;
