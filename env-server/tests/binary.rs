@@ -102,8 +102,9 @@ async fn the_end_of_standard_input_restores_where_it_is_asked_for() {
 async fn a_lease_that_ends_restores() {
     let Some(scratch) = Scratch::new("a_lease_that_ends_restores") else { return };
     let server = Server::start(&scratch, &[]);
-    lend(&scratch, &server, 0.5).await;
-    for _ in 0..100 {
+    // Long enough for a busy machine to look at the limits in between.
+    lend(&scratch, &server, 2.0).await;
+    for _ in 0..200 {
         if limits(&scratch) == BASELINES() {
             break;
         }

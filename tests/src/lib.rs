@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use ballast_kernel::{CgroupTree, Hierarchy, KernelError};
+
 /// The folder of the programs that `cargo build --bins` made: two above the test's own.
 ///
 /// # Panics
@@ -26,11 +28,20 @@ pub fn real_or_skip(test: &str) -> bool {
         "it needs root"
     } else if !["/usr/bin/memcached", "/usr/bin/redis-server"].iter().all(|path| Path::new(path).exists()) {
         "it needs memcached and redis-server"
+    } else if let Err(error) = writable_cgroups() {
+        eprintln!("SKIPPED {test}: cgroups cannot be written: {error}");
+        return false;
     } else {
         return true;
     };
     eprintln!("SKIPPED {test}: {reason}");
     false
+}
+
+/// Makes a cgroup where the CPU controller is, and removes it.
+fn writable_cgroups() -> Result<(), KernelError> {
+    let tree = CgroupTree::new(Hierarchy::find(Path::new("/proc/self/mountinfo"))?);
+    tree.create(&format!("ballast-test-probe-{}", std::process::id()))?.remove()
 }
 
 /// What Ballast could leave on a machine.

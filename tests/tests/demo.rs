@@ -31,7 +31,7 @@ async fn train(out: &Path) {
     assert!(training.status.success(), "{}", String::from_utf8_lossy(&training.stderr));
 }
 
-/// Starts a demo and waits until the second contention (the one under control) has begun, or the first.
+/// Starts a demo and waits until it is in the midst of the first contention.
 async fn start_demo(models: &Path) -> Child {
     let demo = Command::new(program("ballast"))
         .args(["demo", "--models"])
@@ -64,8 +64,9 @@ async fn ends_within(demo: &mut Child, seconds: u64) -> Option<i32> {
         .code()
 }
 
-/// Runs a demo on real processes until one succeeds. It may fail for one reason only: that the machine's own host gave
-/// its CPU time to others, which makes every service late. After three such demos it answers false, and says so.
+/// Runs a demo on real processes until one succeeds. Where the machine's own host gave its CPU time to others, which makes
+/// every service late, a demo may end without having shown everything; nothing else is forgiven. After three such demos it
+/// answers false, and says so.
 async fn real_demo(json: &Path) -> bool {
     for _ in 0..3 {
         let ticks_before = CpuTicks::read(PROC_STAT.as_ref()).unwrap();
@@ -76,7 +77,9 @@ async fn real_demo(json: &Path) -> bool {
         }
         let stolen = CpuTicks::read(PROC_STAT.as_ref()).unwrap().stolen_since(ticks_before);
         let (told, errors) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
-        assert!(stolen > TOO_MUCH_STOLEN, "{stolen} stolen\n{told}\n{errors}");
+        let only_late =
+            demo.status.code() == Some(1) && told.contains("NOT SHOWN") && !told.contains("left behind");
+        assert!(only_late && stolen > TOO_MUCH_STOLEN, "{stolen} stolen\n{told}\n{errors}");
         eprintln!("{:.0} % of the CPU time was stolen from this demo:\n{told}", stolen * 100.0);
     }
     eprintln!(
@@ -93,7 +96,9 @@ async fn end_to_end_the_demo_shows_what_it_promises() {
     let before = Remains::now();
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("outcome.json");
-    if !real_demo(&json).await {
+    let shown = real_demo(&json).await;
+    before.wait_until_restored(Duration::from_secs(1)).await;
+    if !shown {
         return;
     }
     let outcome: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
@@ -102,7 +107,6 @@ async fn end_to_end_the_demo_shows_what_it_promises() {
     assert_eq!(outcome["recovered"], true, "{outcome}");
     assert_eq!(outcome["recovered_without_controller"], false, "{outcome}");
     assert!(outcome["violated_with"].as_f64() < outcome["violated_without"].as_f64(), "{outcome}");
-    before.wait_until_restored(Duration::from_secs(1)).await;
 }
 
 #[tokio::test]

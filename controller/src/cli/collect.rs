@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use ballast_api::{HttpNode, NodeName, SystemClock};
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +44,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let shutdown = CancellationToken::new();
     let source = source(arguments)?;
-    let redis = open_redis(&arguments.store, shutdown.clone()).await?.ok_or_else(|| {
+    let (redis, writer) = open_redis(&arguments.store, shutdown.clone()).await?.ok_or_else(|| {
         Failure::new(Exit::BadInput, "the memory store ends with this program: name a Redis with --store")
     })?;
     let stores: Vec<Arc<dyn MetricStore>> = vec![Arc::new(redis.clone())];
@@ -52,7 +53,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         wait_for_signal().await;
         shutdown.cancel();
     });
-    print_line(format_args!("{:?}", redis.counts()));
+    // The last samples are written, or counted as lost.
+    writer.await.context("writing the last samples")?;
+    print_line(serde_json::json!(redis.counts()));
     Ok(Exit::Done)
 }
 

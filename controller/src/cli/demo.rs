@@ -99,8 +99,13 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         demo::janitor(folder, &programs).await?;
         return Ok(Exit::Done);
     }
-    for folder in demo::sweep(Path::new(BASE), &programs).await? {
-        warn_line(format_args!("removed what a demo that was killed had left: {}", folder.display()));
+    match demo::sweep(Path::new(BASE), &programs).await {
+        Ok(swept) => swept.iter().for_each(|folder| {
+            warn_line(format_args!("removed what a demo that was killed had left: {}", folder.display()));
+        }),
+        Err(error) if arguments.sweep => return Err(error.into()),
+        // It may be another user's, and hinders no new demo.
+        Err(error) => warn_line(format_args!("what an earlier demo left stays: {error:#}")),
     }
     if arguments.sweep { Ok(Exit::Done) } else { show(arguments, programs).await }
 }
@@ -116,7 +121,10 @@ async fn show(arguments: &Arguments, programs: Programs) -> Result<Exit, Failure
     let script = script(&topology, arguments.seed);
     let raised = tokio::select! {
         raised = raise(arguments, &topology, programs) => raised?,
-        () = &mut interrupted => return Ok(Exit::Interrupted),
+        () = &mut interrupted => {
+            // What was started sees the end of its input and leaves; the janitor removes the rest.
+            return demo::wait_until_gone(Path::new(BASE)).await.map(|()| Exit::Interrupted).map_err(Failure::from);
+        }
     };
     let mut stage = raised;
     let mode = stage.mode();
@@ -127,7 +135,12 @@ async fn show(arguments: &Arguments, programs: Programs) -> Result<Exit, Failure
     };
     let ticks = CpuTicks::read(Path::new(PROC_STAT)).zip(ticks_before);
     let leftovers = stage.strike().await?;
-    let Some(played) = played else { return Ok(Exit::Interrupted) };
+    if !leftovers.is_empty() && !matches!(played, Some(Ok(_))) {
+        warn_line(format_args!("could not be removed: {}", leftovers.join(", ")));
+    }
+    let Some(played) = played else {
+        return Ok(if leftovers.is_empty() { Exit::Interrupted } else { Exit::Failed });
+    };
     let played = played?;
 
     let worst_request = played.worst_request(&script);
@@ -217,6 +230,7 @@ fn script(topology: &Topology, seed: u64) -> Script {
     Script {
         target: candidates[drawn].clone(),
         percent_of_limit: CONTENTION_PERCENT,
+        requests_per_second: REQUESTS_PER_SECOND,
         objectives: objectives_of(topology),
         warm_up: Duration::from_secs(8),
         before: Duration::from_secs(8),
@@ -277,7 +291,7 @@ async fn perform(
     let played = demo::play(stage, &mut controller, script, &mut |phase, report| {
         record(audit, report);
         bar.set_prefix(phase);
-        bar.inc(1);
+        bar.inc(u64::from(phase != demo::WAITING));
     })
     .await;
     bar.finish_and_clear();

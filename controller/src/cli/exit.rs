@@ -22,7 +22,7 @@ pub enum Exit {
     StoreUnreachable = 5,
     /// A port is in use.
     PortInUse = 6,
-    /// Needs root or writable cgroups.
+    /// Needs more rights than this user has.
     NotAllowed = 7,
     /// A program or a part that is needed is missing.
     Missing = 8,

@@ -25,13 +25,13 @@ use crate::{operate::MetricsError, store::StoreError};
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    it ran, but did not reach what it was for (the demo did not recover, training stayed below its bound)
+  1    it ran, but did not reach what it was for (the demo did not recover)
   2    the command line is wrong
   3    a configuration, a name or a value is wrong
   4    a node does not answer
   5    the store does not answer
   6    a port is in use
-  7    not allowed: needs root or writable cgroups
+  7    not allowed: the address needs more rights
   8    a program or a part that is needed is missing
   130  interrupted; everything was put back first";
 

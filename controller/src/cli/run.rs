@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use ballast_api::{HttpNode, NodeAgent, SystemClock};
+use anyhow::Context;
+use ballast_api::{HttpNode, NodeAgent, NodeInfo, SystemClock};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +49,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         .load()
         .map_err(|error| Failure::new(Exit::BadInput, format!("{error:#}")))?;
     let node: Arc<dyn NodeAgent> = Arc::new(HttpNode::new(&config.node)?);
-    let name = node.node().await?.name;
+    let info = node.node().await?;
+    check_capacity(&config, &info)?;
+    let name = info.name;
     let shutdown = CancellationToken::new();
     let metrics =
         operate::start_metrics(&config.metrics, Arc::clone(&node), name.clone(), shutdown.clone()).await?;
@@ -70,6 +73,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         wait_for_signal().await;
         stop.cancel();
     });
+    if let Some(writer) = metrics.redis_writer {
+        writer.await.context("writing the last decisions to Redis")?;
+    }
     released?;
     Ok(Exit::Done)
 }
@@ -83,11 +89,29 @@ fn bad_input(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::BadInput, error)
 }
 
+/// A floor above what the node has would make every plan impossible.
+fn check_capacity(config: &RunConfig, info: &NodeInfo) -> Result<(), Failure> {
+    let floor = config.guards.min_cores;
+    match info.capacity.cpu {
+        Some(capacity) if floor > capacity.get() => Err(bad_input(format!(
+            "guards.min_cores is {floor}, but node {} has {capacity}: no limit could satisfy both",
+            info.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
 async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => Failure::new(
             Exit::PortInUse,
             format!("{address} is in use by another program; set otlp_listen to a free port"),
+        ),
+        io::ErrorKind::PermissionDenied => Failure::new(
+            Exit::NotAllowed,
+            format!(
+                "{address} may not be listened on: set otlp_listen to a port from 1024 on, or run as root"
+            ),
         ),
         _ => Failure::new(Exit::Failed, format!("listening on {address}: {error}")),
     })

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::{Exit, Failure, console::print_line};
 use crate::{
-    environment::EpisodeConfig,
+    environment::{EpisodeConfig, MIN_CPU_SHARE},
     train::{self, Checkpoints, LocalizerTraining, PolicyTraining},
 };
 
@@ -114,7 +114,18 @@ struct SimulatedReport<'a> {
 }
 
 fn train_simulated(arguments: &Arguments) -> Result<Exit, Failure> {
+    if !arguments.learner.is_built() {
+        return Err(learner_failure(AgentError::Learner(LearnerError::NotBuilt)));
+    }
     let topology = load_topology(&arguments.topology)?;
+    if topology.busy_services(MIN_CPU_SHARE).is_empty() {
+        let percent = MIN_CPU_SHARE * 100.0;
+        let detail = format!(
+            "{}: no service does {percent} % of the work or more, so there is none whose CPU would be worth contending",
+            topology.name
+        );
+        return Err(Failure::new(Exit::BadInput, detail));
+    }
     let out = arguments.out.as_deref().context("--out is required")?;
     let steps = arguments.steps.unwrap_or(train::DEFAULT_STEPS);
     let episodes = EpisodeConfig::new(topology.clone());

@@ -46,6 +46,15 @@ impl Programs {
     }
 }
 
+/// A program that ended before it was ready.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} ended before it was ready{}; what it said stands above", code.map_or_else(String::new, |code| format!(" (exit code {code})")))]
+pub(super) struct EndedEarly {
+    name: String,
+    /// Absent when it was killed.
+    pub(super) code: Option<i32>,
+}
+
 /// A running program. Dropping it closes its input, which makes it clean up and leave on its own.
 #[derive(Debug)]
 pub(super) struct Companion {
@@ -93,7 +102,7 @@ impl Companion {
             .with_context(|| format!("reading what {} says", companion.name))?;
         let Some(line) = line else {
             let status = companion.child.wait().await?;
-            bail!("{} ended before it was ready ({status}); what it said stands above", companion.name);
+            return Err(EndedEarly { name: companion.name, code: status.code() }.into());
         };
         let ready = serde_json::from_str(&line)
             .with_context(|| format!("{} said {line:?} instead of where it listens", companion.name))?;

@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    companions::{Companion, Programs},
+    companions::{Companion, EndedEarly, Programs},
     run_folder::RunFolder,
     score::FinishedRequest,
     stage::{Contention, Mode, Stage},
@@ -101,7 +101,7 @@ impl RealStage {
         start_intake(listener, Arc::clone(&traces), stop.clone());
 
         let node_name = NodeName::new("demo")?;
-        let (testbed, ready) = start_testbed(&setting, &folder, &otlp).await?;
+        let (testbed, ready) = start_testbed(&setting, &folder, &otlp).await.map_err(unless_possible)?;
         let (env_server, listening) = start_env_server(&setting, &folder, &node_name).await?;
         let node = Arc::new(HttpNode::new(&listening)?);
         let sources = MetricsConfig {
@@ -157,6 +157,18 @@ fn possible(programs: &Programs) -> Result<(), NotPossible> {
     }
 }
 
+/// The testbed refuses with these codes where the machine has no writable cgroups, or lacks a program.
+const MACHINE_LACKS_SOMETHING: [Option<i32>; 2] = [Some(3), Some(4)];
+
+fn unless_possible(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<EndedEarly>() {
+        Some(ended) if MACHINE_LACKS_SOMETHING.contains(&ended.code) => {
+            NotPossible("the testbed says above what this machine lacks".to_owned()).into()
+        }
+        _ => error,
+    }
+}
+
 fn start_janitor(folder: &RunFolder) -> Result<Companion> {
     let myself = std::env::current_exe().context("finding this program")?;
     Companion::start(&myself, &["demo".to_owned(), "--janitor".to_owned(), path_text(folder.path())])
@@ -170,7 +182,7 @@ async fn start_testbed(
     let mut arguments =
         texts(["up", "--topology", &setting.topology, "--otlp", otlp, "--node", "demo", "--with-redis"]);
     arguments.extend(["--cgroup-parent".to_owned(), folder.cgroup_parent()]);
-    arguments.extend(["--work-dir".to_owned(), path_text(&folder.path().join("testbed"))]);
+    arguments.extend(["--work-dir".to_owned(), path_text(&folder.testbed())]);
     if let Some(cadvisor) = &setting.cadvisor {
         arguments.extend(["--cadvisor".to_owned(), path_text(cadvisor)]);
     }

@@ -67,6 +67,12 @@ impl RunFolder {
         writeln!(file, "{pid}").with_context(|| format!("writing {}", path.display()))
     }
 
+    /// The testbed's own folder in it.
+    #[must_use]
+    pub fn testbed(&self) -> PathBuf {
+        testbed_folder(&self.path)
+    }
+
     /// Removes it.
     ///
     /// # Errors
@@ -83,6 +89,10 @@ fn remove_folder(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn testbed_folder(folder: &Path) -> PathBuf {
+    folder.join("testbed")
 }
 
 fn cgroup_parent_of(folder: &Path) -> String {
@@ -133,8 +143,9 @@ async fn sweep_one(folder: &Path, programs: &Programs) -> Result<()> {
         }
     }
     if let Some(testbed) = programs.find("ballast-testbed") {
-        finish(Command::new(testbed).arg("sweep").arg("--cgroup-parent").arg(cgroup_parent_of(folder)))
-            .await?;
+        let mut sweep = Command::new(testbed);
+        sweep.arg("sweep").arg("--cgroup-parent").arg(cgroup_parent_of(folder));
+        finish(sweep.arg("--work-dir").arg(testbed_folder(folder))).await?;
     }
     remove_folder(folder)
 }
@@ -161,6 +172,22 @@ pub async fn janitor(folder: &Path, programs: &Programs) -> Result<()> {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     sweep(base, programs).await.map(drop)
+}
+
+/// Waits until the janitor has removed this process's own folder.
+///
+/// # Errors
+/// When it is still there after a while.
+pub async fn wait_until_gone(base: &Path) -> Result<()> {
+    let folder = base.join(format!("{PREFIX}{}", std::process::id()));
+    let deadline = tokio::time::Instant::now() + 2 * COMPANIONS_LEAVE_WITHIN;
+    while folder.exists() {
+        if tokio::time::Instant::now() >= deadline {
+            bail!("{} is still there: `ballast demo --sweep` removes it", folder.display());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 fn companions_live(folder: &Path) -> bool {

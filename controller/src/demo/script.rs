@@ -22,6 +22,8 @@ pub struct Script {
     pub target: ContainerName,
     /// In percent of the target's CPU limit.
     pub percent_of_limit: f64,
+    /// The load.
+    pub requests_per_second: f64,
     /// What users expect.
     pub objectives: Vec<Objective>,
     /// Load before anything is measured: connections open, caches fill, the controller learns what is healthy.
@@ -51,6 +53,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Requests sent longer ago than this are answered, unless they are late: which are late is known of these alone.
 const ANSWERED_BY_NOW: Duration = Duration::from_secs(1);
+
+/// The share of the requests sent on average that must be answered for that: by chance fewer are sent, but not so few.
+const ANSWERED_SHARE: f64 = 0.7;
+
+/// What the phase is called in which it is waited for calm.
+pub const WAITING: &str = "waiting for calm";
 
 /// A wait is over when this long was undisturbed.
 const UNDISTURBED: Duration = Duration::from_secs(4);
@@ -161,7 +169,8 @@ impl Play<'_> {
                 break;
             }
             self.stage.pass(STEP).await?;
-            self.step(Acting::Observe).await?;
+            let report = self.step(Acting::Observe).await?;
+            (self.tell)(WAITING, &report);
         }
         Ok(())
     }
@@ -170,8 +179,9 @@ impl Play<'_> {
         let to = self.stage.now().minus(ANSWERED_BY_NOW);
         let lately = Interval { from: to.minus(UNDISTURBED), to };
         let score = Score::new(&self.requests, &self.script.objectives);
+        let sent = self.script.requests_per_second * UNDISTURBED.as_secs_f64();
         lately.from >= since
-            && score.told(lately)
+            && score.finished(lately) >= ANSWERED_SHARE * sent
             && !score.violated(lately)
             && score.share_over(lately) < 0.05
     }

@@ -105,7 +105,12 @@ impl Controller {
             report.verdicts = self.localizer.judge(&features(&requests, &metrics, &self.healthy));
             report.culprit = culprit(&report.verdicts).and_then(|worst| known(worst, &containers));
         } else {
-            self.healthy.learn(&requests, &metrics);
+            // Names of other requests come from outside, without end: they are not remembered.
+            let objectives = self.settings.detector.objectives();
+            let promised =
+                |request: &PathTimes| objectives.iter().any(|one| *one.request == *request.request);
+            let promised: Vec<PathTimes> = requests.into_iter().filter(promised).collect();
+            self.healthy.learn(&promised, &metrics);
         }
         report.opinions = self.opinions(traces, &containers, report);
         let proposals = self.proposals(report);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ballast_api::{NodeAgent, NodeName, SystemClock};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::settings::{MEMORY, MetricsConfig};
@@ -20,6 +21,8 @@ pub struct Metrics {
     pub store: Arc<dyn MetricStore>,
     /// The copy for others.
     pub redis: Option<RedisStore>,
+    /// Writes that copy; ends a moment after `shutdown`, when the last entries are written.
+    pub redis_writer: Option<JoinHandle<()>>,
 }
 
 /// Why metrics cannot be had.
@@ -45,7 +48,7 @@ pub async fn start_metrics(
 ) -> Result<Metrics, MetricsError> {
     let memory: Arc<dyn MetricStore> = Arc::new(MemoryStore::new(MemoryBounds::default()));
     let mut stores = vec![Arc::clone(&memory)];
-    let redis = open_redis(&config.store, shutdown.clone()).await?;
+    let (redis, redis_writer) = open_redis(&config.store, shutdown.clone()).await?.unzip();
     stores.extend(redis.iter().map(|redis| Arc::new(redis.clone()) as Arc<dyn MetricStore>));
     let cadvisor = match &config.cadvisor {
         Some(url) => {
@@ -56,18 +59,20 @@ pub async fn start_metrics(
     };
     let source = choose_source(cadvisor, NodeSource::new(node, name)).await;
     tokio::spawn(Collector::new(vec![source], stores, DEFAULT_INTERVAL).run(shutdown));
-    Ok(Metrics { store: memory, redis })
+    Ok(Metrics { store: memory, redis, redis_writer })
 }
 
-/// The Redis at `url`, writing in the background until `shutdown`; none for [`MEMORY`].
+/// The Redis at `url` and what writes to it in the background until a moment after `shutdown`; none for [`MEMORY`].
 ///
 /// # Errors
 /// When the address makes no sense or nobody answers there.
-pub async fn open_redis(url: &str, shutdown: CancellationToken) -> Result<Option<RedisStore>, StoreError> {
+pub async fn open_redis(
+    url: &str,
+    shutdown: CancellationToken,
+) -> Result<Option<(RedisStore, JoinHandle<()>)>, StoreError> {
     if url == MEMORY {
         return Ok(None);
     }
     let (redis, sink) = RedisStore::connect_checked(url).await?;
-    tokio::spawn(sink.run(shutdown));
-    Ok(Some(redis))
+    Ok(Some((redis, tokio::spawn(sink.run(shutdown)))))
 }

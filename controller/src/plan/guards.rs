@@ -149,13 +149,14 @@ pub(super) fn check(
 fn bounded(before: f64, wanted: f64, ceiling: f64, config: &GuardConfig) -> (f64, Vec<Rail>) {
     let mut rails = Vec::new();
     let mut after = wanted;
-    if after > ceiling {
-        after = ceiling;
-        rails.push(Rail::Ceiling(ceiling));
-    }
     if after < config.min_cores {
         after = config.min_cores;
         rails.push(Rail::Floor(config.min_cores));
+    }
+    // After the floor: the node refuses more than it has.
+    if after > ceiling {
+        after = ceiling;
+        rails.push(Rail::Ceiling(ceiling));
     }
     if after > before * config.max_growth {
         after = before * config.max_growth;

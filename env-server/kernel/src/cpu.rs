@@ -120,7 +120,7 @@ impl CpuControl {
     /// # Errors
     /// [`KernelError::LimitTooSmall`], or when the period in force cannot be read.
     pub fn rounded(&self, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        Ok(self.changed(self.bandwidth()?, limit)?.limit())
+        Ok(self.with_limit(self.bandwidth()?, limit)?.limit())
     }
 
     /// Writes a limit, keeping the period, and answers what is in force then, as read back. What is in force already is
@@ -132,7 +132,7 @@ impl CpuControl {
     /// has less or a child has more; others when a file cannot be read or written.
     pub fn set_limit(&self, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
         let before = self.bandwidth()?;
-        let bandwidth = self.changed(before, limit)?;
+        let bandwidth = self.with_limit(before, limit)?;
         if bandwidth == before {
             return Ok(before.limit());
         }
@@ -150,7 +150,7 @@ impl CpuControl {
         }
     }
 
-    fn changed(&self, before: Bandwidth, limit: Limit<Cores>) -> Result<Bandwidth, KernelError> {
+    fn with_limit(&self, before: Bandwidth, limit: Limit<Cores>) -> Result<Bandwidth, KernelError> {
         before.with_limit(limit).map_err(|smallest| KernelError::LimitTooSmall {
             path: self.cpu.clone(),
             asked: limit.or(Cores::ZERO),

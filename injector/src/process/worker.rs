@@ -64,10 +64,10 @@ pub fn run<I: BufRead + Send + 'static>(
     send(stdout, &Message::Started { unix_nanos: clock.now().0, reading: start })?;
     #[expect(clippy::cast_precision_loss, reason = "there are far fewer than 2^52 threads")]
     let share = cores / threads as f64;
-    let mut placement = placement(threads)?;
+    let mut processors = placement(threads, share, &allowed_processors()).into_iter().cycle();
     for _ in 0..threads {
         let done = events.clone();
-        let place = placement.next();
+        let place = processors.next();
         let burn = move || {
             if let Some(processor) = place {
                 stay_on(processor);
@@ -87,16 +87,24 @@ pub fn run<I: BufRead + Send + 'static>(
     Ok(())
 }
 
-/// A processor for each of so many threads, in turn; none for any when they are fewer than the processors.
+/// The processors that threads are kept on, in turn; none where the kernel is to place them: when there are fewer threads
+/// than processors, or when the threads of one would want more of it than there is.
 ///
 /// Left to itself, the kernel often wakes all of them on one processor and never moves them, because the quota ends each
 /// burst too soon. A target that runs on another one then keeps half of the quota, however high the load's priority.
-fn placement(threads: usize) -> Result<impl Iterator<Item = usize>> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).context("cannot tell the processors")?;
-    let processors: Vec<usize> =
-        (0..CpuSet::count()).filter(|&processor| allowed.is_set(processor).unwrap_or(false)).collect();
-    let enough = if threads < processors.len() { Vec::new() } else { processors };
-    Ok(enough.into_iter().cycle())
+#[expect(clippy::cast_precision_loss, reason = "there are far fewer than 2^52 threads")]
+fn placement(threads: usize, share: f64, processors: &[usize]) -> Vec<usize> {
+    if processors.is_empty() || threads < processors.len() {
+        return Vec::new();
+    }
+    let on_one = threads.div_ceil(processors.len()) as f64;
+    if on_one * share > 1.0 { Vec::new() } else { processors.to_vec() }
+}
+
+/// The processors that this process may use; none where the kernel does not tell.
+fn allowed_processors() -> Vec<usize> {
+    let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else { return Vec::new() };
+    (0..CpuSet::count()).filter(|&processor| allowed.is_set(processor).unwrap_or(false)).collect()
 }
 
 /// Keeps the calling thread on one processor. Where that is refused (it went offline, or a cpuset changed since), the
@@ -129,4 +137,22 @@ fn arithmetic(seed: u64) -> u64 {
     (0..CHUNK).fold(seed, |state, _| {
         black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_processor_gets_its_threads() {
+        assert_eq!(placement(4, 0.2, &[0, 3]), [0, 3]);
+        assert_eq!(placement(2, 1.0, &[0, 1]), [0, 1]);
+    }
+
+    #[test]
+    fn the_kernel_places_what_would_not_fit() {
+        assert_eq!(placement(3, 2.0 / 3.0, &[0, 1]), [0; 0], "two of three on one processor want 1.33 of it");
+        assert_eq!(placement(1, 0.5, &[0, 1]), [0; 0], "one thread alone goes where the target is not");
+        assert_eq!(placement(4, 0.2, &[]), [0; 0]);
+    }
 }

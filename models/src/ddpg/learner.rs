@@ -74,6 +74,12 @@ pub enum LearnerKind {
 }
 
 impl LearnerKind {
+    /// Whether this build has it.
+    #[must_use]
+    pub fn is_built(self) -> bool {
+        self == Self::Native || cfg!(feature = "tch")
+    }
+
     /// A learner of this kind that starts from `networks`.
     pub(crate) fn learner(
         self,

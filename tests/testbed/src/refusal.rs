@@ -26,14 +26,30 @@ pub enum Refusal {
     },
     /// Another testbed is there, or its remains.
     #[error(
-        "{what} exists already: a testbed runs there, or was killed; \
-         `ballast-testbed sweep --cgroup-parent {parent}` kills and removes what is there"
+        "{what} exists already: if it is a testbed's that was killed, `ballast-testbed sweep --cgroup-parent {parent}` \
+         kills and removes it; else give another --cgroup-parent"
     )]
     InUse {
         /// The cgroup or folder found.
         what: String,
         /// The parent cgroup asked for.
         parent: String,
+    },
+    /// A cgroup that no testbed made is not to be killed.
+    #[error(
+        "nothing was touched: cgroup {cgroup} is there, but {folder} does not say that a testbed made it"
+    )]
+    NotATestbeds {
+        /// The cgroup found.
+        cgroup: String,
+        /// The folder that a testbed of that name would have.
+        folder: String,
+    },
+    /// Another program listens there.
+    #[error("{address} is in use by another program: give --listen a free port, or port 0")]
+    PortInUse {
+        /// The address asked for.
+        address: std::net::SocketAddr,
     },
 }
 
@@ -42,10 +58,10 @@ impl Refusal {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::BadInput(_) => 2,
+            Self::BadInput(_) | Self::NotATestbeds { .. } => 2,
             Self::MissingProgram { .. } => 3,
             Self::NoCgroups { .. } => 4,
-            Self::InUse { .. } => 5,
+            Self::InUse { .. } | Self::PortInUse { .. } => 5,
         }
     }
 }

@@ -172,6 +172,12 @@ async fn requests_leave_whole_traces_and_a_killed_supervisor_leaves_no_process()
     assert_eq!(pids.len(), 12);
     let contained = cgroup(&parent).unwrap().pids().unwrap();
     assert_eq!(contained.len(), 11);
+    let elsewhere = folder.path().join("elsewhere");
+    let not_its_folder = ["sweep", "--cgroup-parent", &parent, "--work-dir", elsewhere.to_str().unwrap()];
+    let (code, _, stderr) = finish(testbed(&not_its_folder));
+    assert_eq!(code, 2, "{stderr}");
+    assert_eq!(up.children(), pids, "a cgroup that is not said to be a testbed's is not touched");
+
     up.process.kill().unwrap();
     up.process.wait().unwrap();
     eventually("all children die with their supervisor", || !pids.iter().any(|pid| is_alive(*pid)));

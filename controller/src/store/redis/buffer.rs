@@ -10,6 +10,7 @@ use std::{
 };
 
 use ballast_api::{ContainerId, UnixNanos};
+use serde::Serialize;
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -31,7 +32,7 @@ impl Entry {
 }
 
 /// What became of everything that was to be written, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct SinkCounts {
     /// Whether the last attempt to write succeeded; false before the first.
     pub connected: bool,

@@ -55,6 +55,17 @@ fn cores(cores: f64) -> Limit<Cores> {
     Limit::At(Cores::new(cores).unwrap())
 }
 
+#[test]
+fn what_is_in_force_is_not_written_again() {
+    // The kernel's own text, which a write would change.
+    let first = v1("20000\n");
+    assert_eq!(first.control.set_limit(cores(0.2)).unwrap(), cores(0.2));
+    assert_eq!(first.content("cpu.cfs_quota_us"), "20000\n");
+    let second = v2("max 100000\n");
+    assert_eq!(second.control.set_limit(Limit::Max).unwrap(), Limit::Max);
+    assert_eq!(second.content("cpu.max"), "max 100000\n");
+}
+
 impl Fake {
     fn content(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join("root/p/c").join(name)).unwrap()

@@ -164,7 +164,7 @@ proptest! {
         let mut run = Run { simulation, spans: Vec::new(), allowed, generation: 0 };
         run.pass(500)?;
         for (deed, container, ms) in &deeds {
-            // A write refills the budget, also when it changes nothing, and one more is at hand.
+            // A write refills the budget, and one more is at hand. Giving back writes also what does not change.
             let before = run.limits();
             run.act(deed, *container);
             let touched = container % before.len();

@@ -116,7 +116,12 @@ fn check(args: &ServiceArgs, topology: &Topology) -> Result<(), Refusal> {
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    let listener = match TcpListener::bind(address).await {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            return Err(Refusal::PortInUse { address }.into());
+        }
+        bound => bound.with_context(|| format!("listening on {address}"))?,
+    };
     let listening = listener.local_addr()?;
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{}", serde_json::to_string(&Listening { listening })?)

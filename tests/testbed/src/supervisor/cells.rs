@@ -72,11 +72,21 @@ impl Cells {
         Ok(())
     }
 
-    /// What is there of a testbed of that name.
+    /// What a testbed of that name left.
     ///
     /// # Errors
-    /// When there are no cgroups on this machine.
-    pub fn find(parent: &ContainerName, work_dir: Option<&Path>) -> anyhow::Result<Self> {
+    /// When the cgroup is there, but its folder does not say that a testbed made it: it may be anybody's. When there are no
+    /// cgroups on this machine.
+    pub fn left_by_a_testbed(parent: &ContainerName, work_dir: Option<&Path>) -> anyhow::Result<Self> {
+        let cells = Self::find(parent, work_dir)?;
+        if cells.parent.is_some() && !is_marked(&cells.work_dir, parent) {
+            let folder = cells.work_dir.display().to_string();
+            return Err(Refusal::NotATestbeds { cgroup: parent.to_string(), folder }.into());
+        }
+        Ok(cells)
+    }
+
+    fn find(parent: &ContainerName, work_dir: Option<&Path>) -> anyhow::Result<Self> {
         let work_dir = work_dir.map_or_else(|| default_work_dir(parent), Path::to_owned);
         let group = tree()?.find(parent.as_str())?;
         Ok(Self { name: parent.clone(), parent: group, children: BTreeMap::new(), work_dir })
@@ -99,18 +109,17 @@ impl Cells {
     /// Kills what runs in the cgroups, removes them and the folder. Blocks until they are gone, some seconds at most.
     ///
     /// # Errors
-    /// When something outlives that; the rest is removed.
+    /// When something outlives that. The folder stays until the cgroups are gone: it says whose they are.
     pub fn remove(&self) -> anyhow::Result<()> {
-        let groups = self.parent.as_ref().map_or(Ok(()), |parent| {
-            parent.kill_all().and_then(|()| parent.remove()).context("removing the cgroups")
-        });
-        let folder = remove_folder(&self.work_dir, &self.name).with_context(|| {
+        if let Some(parent) = &self.parent {
+            parent.kill_all().and_then(|()| parent.remove()).context("removing the cgroups")?;
+        }
+        remove_folder(&self.work_dir, &self.name).with_context(|| {
             format!(
                 "removing the folder {} (it goes with its content only if an `up` of that name made it)",
                 self.work_dir.display()
             )
-        });
-        groups.and(folder)
+        })
     }
 }
 
@@ -135,10 +144,14 @@ fn make_folder(path: &Path, parent: &ContainerName) -> io::Result<()> {
     fs::write(path.join(MARK), parent.as_str())
 }
 
+/// Whether `make_folder` made it.
+fn is_marked(path: &Path, parent: &ContainerName) -> bool {
+    fs::read_to_string(path.join(MARK)).is_ok_and(|name| name == parent.as_str())
+}
+
 /// Removes a testbed's folder with all that is in it, and any other only when it is empty.
 fn remove_folder(path: &Path, parent: &ContainerName) -> io::Result<()> {
-    let is_ours = fs::read_to_string(path.join(MARK)).is_ok_and(|name| name == parent.as_str());
-    match if is_ours { fs::remove_dir_all(path) } else { fs::remove_dir(path) } {
+    match if is_marked(path, parent) { fs::remove_dir_all(path) } else { fs::remove_dir(path) } {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }

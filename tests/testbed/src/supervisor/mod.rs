@@ -115,7 +115,7 @@ async fn live(estate: &mut Estate<'_>) -> anyhow::Result<()> {
 /// Kills and removes what a testbed of that name left behind; what is not there is no error.
 ///
 /// # Errors
-/// When something cannot be killed or removed.
+/// When the cgroup is not a testbed's, or something cannot be killed or removed.
 pub fn sweep(args: &SweepArgs) -> anyhow::Result<()> {
-    Cells::find(&args.cgroup_parent, args.work_dir.as_deref())?.remove()
+    Cells::left_by_a_testbed(&args.cgroup_parent, args.work_dir.as_deref())?.remove()
 }
