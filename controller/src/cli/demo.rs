@@ -136,7 +136,7 @@ async fn show(arguments: &Arguments, programs: Programs) -> Result<Exit, Failure
     let ticks = CpuTicks::read(Path::new(PROC_STAT)).zip(ticks_before);
     let leftovers = stage.strike().await?;
     if !leftovers.is_empty() && !matches!(played, Some(Ok(_))) {
-        warn_line(format_args!("could not be removed: {}", leftovers.join(", ")));
+        warn_line(format_args!("while cleaning up: {}", leftovers.join(", ")));
     }
     let Some(played) = played else {
         return Ok(if leftovers.is_empty() { Exit::Interrupted } else { Exit::Failed });
