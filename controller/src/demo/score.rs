@@ -55,7 +55,7 @@ const ENOUGH_REQUESTS: usize = 20;
 /// Steps in which the moment of recovery is told.
 const RECOVERY_STEP: Duration = Duration::from_secs(1);
 
-/// How long every objective must be kept in a row for a recovery to count.
+/// The shortest stretch at the end of an injection that must keep the objective for a recovery to count.
 pub(super) const SETTLED: Duration = Duration::from_secs(10);
 
 /// Requests and what was promised of them.
@@ -130,16 +130,15 @@ impl<'a> Score<'a> {
         self.worst(interval).is_some_and(|(_, factor)| factor > 1.0)
     }
 
-    /// The first moment, in whole seconds after the begin of `injection`, from which every objective was kept for
-    /// [`SETTLED`] while it went on. Not until its end: on a shared machine a stall of everything, seconds later, says
-    /// nothing about the contention.
+    /// The first moment, in whole seconds after the begin of `injection`, from which every objective was kept until its
+    /// end; absent when that leaves less than [`SETTLED`].
     #[must_use]
     pub fn recovered_at(&self, injection: Interval) -> Option<UnixNanos> {
         let latest = injection.to.minus(SETTLED);
         let moments = std::iter::successors(Some(injection.from), |at| Some(at.plus(RECOVERY_STEP)));
         moments
             .take_while(|from| *from <= latest)
-            .find(|from| !self.violated(Interval { from: *from, to: from.plus(SETTLED) }))
+            .find(|from| !self.violated(Interval { from: *from, to: injection.to }))
     }
 }
 
@@ -191,9 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_after_the_recovery_is_none_of_it() {
-        let (requests, objectives) = (requests_slow_in(|second| second < 16 || second == 30), objectives());
-        assert_eq!(Score::new(&requests, &objectives).recovered_at(INJECTION), Some(at(16)));
+    fn a_relapse_undoes_the_recovery() {
+        let (requests, objectives) = (requests_slow_in(|second| second < 16 || second == 35), objectives());
+        assert_eq!(Score::new(&requests, &objectives).recovered_at(INJECTION), None);
     }
 
     #[test]
