@@ -81,7 +81,7 @@ impl Remains {
                 .map(|process| format!("{} {}", process.pid, process.name))
                 .collect(),
             cgroups: cgroups.filter(ours).collect(),
-            files: entries("/run/ballast").into_iter().collect(),
+            files: entries("/run").into_iter().filter(ours).chain(entries("/run/ballast")).collect(),
             network: entries("/sys/class/net").into_iter().chain(entries("/run/netns")).collect(),
         }
     }

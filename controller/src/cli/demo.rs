@@ -224,6 +224,10 @@ fn train_both(topology: &Topology, seed: u64, stop: &AtomicBool) -> Result<(Poli
     Ok((policy.policy, localizer.localizer))
 }
 
+/// The 99th percentile of half a minute, at seven requests a second of the type that suffers most, is decided by two
+/// stragglers: one stall of a quarter of a second, of whatever else runs on the machine. Over this time it takes five.
+const CONTENTION_WITH: Duration = Duration::from_secs(75);
+
 fn script(topology: &Topology, seed: u64) -> Script {
     let candidates = topology.busy_services(MIN_CPU_SHARE);
     let drawn = StdRng::seed_from_u64(seed).random_range(0..candidates.len());
@@ -235,7 +239,7 @@ fn script(topology: &Topology, seed: u64) -> Script {
         warm_up: Duration::from_secs(8),
         before: Duration::from_secs(8),
         contention_without: Duration::from_secs(18),
-        contention_with: Duration::from_secs(32),
+        contention_with: CONTENTION_WITH,
     }
 }
 

@@ -85,10 +85,15 @@ impl RunFolder {
 fn remove_folder(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", path.display()))
+            return Err(error).with_context(|| format!("removing {}", path.display()));
         }
-        _ => Ok(()),
+        _ => {}
     }
+    // The base goes with its last folder; as long as anybody has one there, the system refuses.
+    if let Some(base) = path.parent() {
+        let _ = fs::remove_dir(base);
+    }
+    Ok(())
 }
 
 fn testbed_folder(folder: &Path) -> PathBuf {
@@ -209,6 +214,15 @@ mod tests {
         fs::create_dir(base.path().join("env-server")).unwrap();
         assert_eq!(abandoned(base.path()).unwrap(), [dead]);
         alive.remove().unwrap();
+        assert!(base.path().exists(), "others have folders in it");
+    }
+
+    #[test]
+    fn the_base_goes_with_its_last_folder() {
+        let outer = tempfile::tempdir().unwrap();
+        let base = outer.path().join("ballast");
+        RunFolder::create(&base).unwrap().remove().unwrap();
+        assert!(!base.exists());
     }
 
     #[test]
