@@ -7,7 +7,14 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use ballast_api::{
     ContainerName, Cores, HttpNode, Limit, LimitChange, Limits, NodeAgent, NodeName, Plan, SystemClock,
 };
-use ballast_env_server::{LinuxNode, journal::Journal, lender::Means, metrics::Metrics, run};
+use ballast_env_server::{
+    LinuxNode,
+    journal::Journal,
+    lender::Means,
+    machine::{Machine, Roots},
+    metrics::Metrics,
+    run,
+};
 use ballast_kernel::{Cgroup, CgroupPath, CgroupTree, Hierarchy};
 use divan::Bencher;
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -55,9 +62,8 @@ async fn serve(
 ) -> (HttpNode, tokio::task::JoinHandle<Result<(), ballast_env_server::Failure>>) {
     let metrics = Arc::new(Metrics::default());
     let means = Means {
-        hierarchy,
+        machine: Machine::new(hierarchy, Roots::default(), Cores::new(2.0).unwrap()),
         parents: vec![parent],
-        capacity: Cores::new(2.0).unwrap(),
         sample_interval: Duration::from_secs(1),
         clock: Arc::new(SystemClock),
         metrics: metrics.clone(),

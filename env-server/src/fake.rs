@@ -9,12 +9,20 @@ use std::{
     },
 };
 
-use ballast_api::{CgroupVersion, Clock, ContainerName, Cores, Limit, UnixNanos};
-use ballast_kernel::{CgroupPath, Hierarchy};
+use ballast_api::{CgroupVersion, Clock, ContainerName, Cores, Limit, ReadWrite, UnixNanos};
+use ballast_kernel::{CgroupPath, DeviceNumber, DiskControl, Hierarchy};
 use tempfile::TempDir;
+
+use crate::machine::{Machine, Roots};
 
 /// A file of every Linux that holds a number and that nobody, not even root, can write: 65536.
 const UNWRITABLE_NUMBER: &str = "/proc/sys/kernel/ngroups_max";
+
+/// A file of every Linux that nobody can write: the POSIX timers of this process, of which there are none.
+const UNWRITABLE_NOTHING: &str = "/proc/self/timers";
+
+/// The only disk.
+pub(crate) const VDA: DeviceNumber = DeviceNumber { major: 254, minor: 0 };
 
 pub(crate) struct FakeMachine {
     folder: TempDir,
@@ -23,7 +31,7 @@ pub(crate) struct FakeMachine {
 
 impl FakeMachine {
     pub(crate) fn v1() -> Self {
-        Self::new(|root| format!("1 0 0:1 / {} rw - cgroup x rw,cpu,cpuacct\n", root.display()))
+        Self::new(|root| format!("1 0 0:1 / {} rw - cgroup x rw,cpu,cpuacct,blkio\n", root.display()))
     }
 
     pub(crate) fn v2() -> Self {
@@ -34,7 +42,7 @@ impl FakeMachine {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("cgroup");
         fs::create_dir(&root).unwrap();
-        fs::write(root.join("cgroup.controllers"), "cpu\n").unwrap();
+        fs::write(root.join("cgroup.controllers"), "cpu io\n").unwrap();
         let mountinfo = folder.path().join("mountinfo");
         fs::write(&mountinfo, mount(&root)).unwrap();
         let hierarchy = Hierarchy::find(&mountinfo).unwrap();
@@ -43,6 +51,16 @@ impl FakeMachine {
 
     pub(crate) fn hierarchy(&self) -> &Hierarchy {
         &self.hierarchy
+    }
+
+    /// Two cores and the disk `vda`, which every container has used since it began.
+    pub(crate) fn machine(&self) -> Machine {
+        let sys = self.folder.path().join("sys");
+        fs::create_dir_all(sys.join("block/vda")).unwrap();
+        fs::write(sys.join("block/vda/size"), "1024\n").unwrap();
+        fs::write(sys.join("block/vda/dev"), format!("{VDA}\n")).unwrap();
+        let roots = Roots { proc: self.folder.path().join("proc"), sys };
+        Machine::new(self.hierarchy.clone(), roots, Cores::new(2.0).unwrap())
     }
 
     pub(crate) fn parents(&self, parents: &[&str]) -> Vec<CgroupPath> {
@@ -60,6 +78,7 @@ impl FakeMachine {
         let folder = self.cgroup(path);
         fs::create_dir_all(&folder).unwrap();
         self.put(path, quota_us);
+        self.put_disk(path, ReadWrite { read: None, write: None });
         self.count(path, 0);
     }
 
@@ -88,12 +107,45 @@ impl FakeMachine {
         }
     }
 
+    /// Sets the disk's limits in bytes/s as somebody else would.
+    pub(crate) fn put_disk(&self, path: &str, ReadWrite { read, write }: ReadWrite<Option<u64>>) {
+        let folder = self.cgroup(path);
+        if self.hierarchy.version() == CgroupVersion::V2 {
+            let word = |rate: Option<u64>| rate.map_or_else(|| "max".to_owned(), |rate| rate.to_string());
+            let line = format!("{VDA} rbps={} wbps={} riops=max wiops=max\n", word(read), word(write));
+            return fs::write(folder.join("io.max"), line).unwrap();
+        }
+        let line = |rate: Option<u64>| rate.map_or_else(String::new, |rate| format!("{VDA} {rate}\n"));
+        fs::write(folder.join("blkio.throttle.read_bps_device"), line(read)).unwrap();
+        fs::write(folder.join("blkio.throttle.write_bps_device"), line(write)).unwrap();
+        fs::write(folder.join("blkio.throttle.read_iops_device"), "").unwrap();
+        fs::write(folder.join("blkio.throttle.write_iops_device"), "").unwrap();
+    }
+
+    /// The disk's limits in force, in bytes/s.
+    pub(crate) fn disk(&self, path: &str) -> ReadWrite<Option<u64>> {
+        let control = DiskControl::new(&self.hierarchy, &CgroupPath::new(path).unwrap(), VDA).unwrap();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole numbers of a test"
+        )]
+        control.limits().unwrap().bytes.map(|limit| match limit {
+            Limit::Max => None,
+            Limit::At(rate) => Some(rate.get() as u64),
+        })
+    }
+
     /// Sets the CPU time used so far, in milliseconds.
     pub(crate) fn count(&self, path: &str, used_ms: u64) {
         let folder = self.cgroup(path);
         let stat = "nr_periods 0\nnr_throttled 0\nthrottled_time 0\nthrottled_usec 0\n";
         fs::write(folder.join("cpu.stat"), format!("usage_usec {}\n{stat}", used_ms * 1000)).unwrap();
         fs::write(folder.join("cpuacct.usage"), format!("{}\n", used_ms * 1_000_000)).unwrap();
+        let counted = format!("{VDA} Read 4096\n{VDA} Write 0\nTotal 4096\n");
+        fs::write(folder.join("blkio.throttle.io_service_bytes_recursive"), &counted).unwrap();
+        fs::write(folder.join("blkio.throttle.io_serviced_recursive"), &counted).unwrap();
+        fs::write(folder.join("io.stat"), format!("{VDA} rbytes=4096 wbytes=0 rios=1 wios=0\n")).unwrap();
     }
 
     /// From now on the limit (0.65536 cores) can be read but not written. v1 only.
@@ -107,6 +159,18 @@ impl FakeMachine {
     pub(crate) fn accept_writes(&self, path: &str, quota_us: &str) {
         fs::remove_file(self.cgroup(path).join("cpu.cfs_quota_us")).unwrap();
         self.put(path, quota_us);
+    }
+
+    /// From now on the disk's write limit (none) can be read but not written. v1 only.
+    pub(crate) fn refuse_disk_writes(&self, path: &str) {
+        let file = self.cgroup(path).join("blkio.throttle.write_bps_device");
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(UNWRITABLE_NOTHING, &file).unwrap();
+    }
+
+    /// The disk's files vanish, as where a parent keeps the controller to itself.
+    pub(crate) fn lose_disk(&self, path: &str) {
+        fs::remove_file(self.cgroup(path).join("blkio.throttle.read_bps_device")).unwrap();
     }
 
     /// The bytes in the file that holds the limit, without the period.

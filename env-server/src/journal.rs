@@ -15,6 +15,8 @@ use ballast_kernel::CgroupPath;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use crate::controls::Devices;
+
 const FILE: &str = "journal.json";
 const VERSION: u32 = 1;
 
@@ -25,6 +27,8 @@ pub struct Entry {
     pub cgroup: CgroupPath,
     /// Tells the cgroup from a later one of the same path.
     pub identity: u64,
+    /// Where the limits go back to.
+    pub devices: Devices,
     /// The limits to give back.
     pub baseline: Limits,
 }
@@ -70,6 +74,8 @@ struct Document {
 struct Record {
     cgroup: String,
     identity: u64,
+    #[serde(default)]
+    devices: Devices,
     baseline: Limits,
 }
 
@@ -118,7 +124,7 @@ impl Journal {
 
     fn entry(&self, record: &Record) -> Result<Entry, JournalError> {
         let cgroup = CgroupPath::new(&record.cgroup).map_err(|error| self.damaged(error.to_string()))?;
-        Ok(Entry { cgroup, identity: record.identity, baseline: record.baseline })
+        Ok(Entry { cgroup, identity: record.identity, devices: record.devices, baseline: record.baseline })
     }
 
     fn damaged(&self, detail: String) -> JournalError {
@@ -133,6 +139,7 @@ impl Journal {
         let loans = entries.into_iter().map(|entry| Record {
             cgroup: entry.cgroup.to_string(),
             identity: entry.identity,
+            devices: entry.devices,
             baseline: entry.baseline,
         });
         let document = Document { version: VERSION, boot_id: self.boot_id.clone(), loans: loans.collect() };
@@ -154,12 +161,15 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use ballast_api::{Cores, Limit};
+    use ballast_kernel::DeviceNumber;
     use proptest::prelude::*;
 
     use super::*;
 
     fn entry(cgroup: &str, identity: u64, baseline: Limit<Cores>) -> Entry {
-        Entry { cgroup: CgroupPath::new(cgroup).unwrap(), identity, baseline: Limits::of_cpu(baseline) }
+        let disk = Some(DeviceNumber { major: 254, minor: u32::try_from(identity % 16).unwrap() });
+        let cgroup = CgroupPath::new(cgroup).unwrap();
+        Entry { cgroup, identity, devices: Devices { disk }, baseline: Limits::of_cpu(baseline) }
     }
 
     #[test]
@@ -180,7 +190,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(folder.path(), "b");
         let outside = r#"{"version":1,"boot_id":"b","loans":[{"cgroup":"../x","identity":1,"baseline":{}}]}"#;
-        for bad in ["", "{", "[]", r#"{"version":2,"boot_id":"b","loans":[]}"#, outside] {
+        let device = r#"{"version":1,"boot_id":"b","loans":[
+            {"cgroup":"p/x","identity":1,"devices":{"disk":"sda"},"baseline":{}}]}"#;
+        for bad in ["", "{", "[]", r#"{"version":2,"boot_id":"b","loans":[]}"#, outside, device] {
             fs::write(journal.path(), bad).unwrap();
             let error = journal.load().unwrap_err().to_string();
             assert!(error.contains("delete the file"), "{error}");

@@ -15,28 +15,27 @@ use std::{
 };
 
 use ballast_api::{
-    Clock, ContainerName, ContainerState, Cores, Limit, Limits, NodeError, Plan, PlanOutcome, with_causes,
+    Clock, ContainerName, ContainerState, Limits, NodeError, PerResource, Plan, PlanOutcome, with_causes,
 };
-use ballast_kernel::{CgroupPath, CpuControl, Hierarchy, KernelError};
+use ballast_kernel::{CgroupPath, KernelError};
 use tracing::{info, warn};
 
 use crate::{
+    controls::{Controls, Devices, Reading},
     discovery::{Place, discover},
     journal::{Entry, Journal, JournalError},
+    machine::{Machine, busiest},
     metrics::{Cause, Metrics, PlanResult},
     rates::{History, Sample},
 };
 use check::Change;
-pub(crate) use check::capabilities;
 
 /// What a lender works with.
 pub struct Means {
-    /// Where cgroups are.
-    pub hierarchy: Hierarchy,
+    /// What there is to lend.
+    pub machine: Machine,
     /// Containers are the children of these.
     pub parents: Vec<CgroupPath>,
-    /// No limit may be higher.
-    pub capacity: Cores,
     /// Samples of a container are at least half of this apart.
     pub sample_interval: Duration,
     /// Dates the samples.
@@ -61,15 +60,22 @@ pub struct Lender {
 
 struct Container {
     place: Place,
-    cpu: CpuControl,
+    devices: Devices,
+    controls: Controls,
+    /// Why resources that the machine can limit cannot be limited for this container.
+    missing: PerResource<String>,
     history: History,
     /// Of the last plan that touched it.
     generation: u64,
 }
 
 /// Limits that are not the container's own.
+#[derive(Clone)]
 struct Loan {
     identity: u64,
+    /// Where the limits were taken from, and go back to.
+    devices: Devices,
+    /// The container's own limits of the resources that plans have touched.
     baseline: Limits,
     /// When to restore the baseline, or to try again.
     due: Duration,
@@ -104,8 +110,8 @@ impl Lender {
         self.look_around().map_err(|error| internal(&error))?;
         let mut states = Vec::new();
         for (name, container) in &self.containers {
-            match container.cpu.limit() {
-                Ok(limit) => states.push(self.state(name, container, limit, now)),
+            match container.controls.limits() {
+                Ok(reading) => states.push(self.state(name, container, reading, now)),
                 Err(error) if error.is_gone() => {}
                 Err(error) => return Err(internal(&error)),
             }
@@ -117,10 +123,9 @@ impl Lender {
         &self,
         name: &ContainerName,
         of: &Container,
-        limit: Limit<Cores>,
+        Reading { limits, failed }: Reading,
         now: Duration,
     ) -> ContainerState {
-        let limits = Limits::of_cpu(limit);
         let loan = self.loans.get(&of.place.path);
         let rates = of.history.rates();
         ContainerState {
@@ -128,7 +133,8 @@ impl Lender {
             usage: rates.map(|rates| rates.usage),
             throttling: rates.map(|rates| rates.throttling),
             limits,
-            baseline: loan.map_or(limits, |loan| loan.baseline),
+            baseline: loan.map_or(limits, |loan| loan.baseline.or(limits)),
+            missing: failed.or(of.missing.clone()),
             sampled_at_unix_nanos: of.history.last().map_or_else(
                 // The first sample failed: nothing is known yet.
                 || self.means.clock.now(),
@@ -171,14 +177,14 @@ impl Lender {
         self.look_around().map_err(|error| internal(&error))?;
         let unknown = || NodeError::UnknownContainer { container: name.to_string() };
         let container = self.containers.get(name).ok_or_else(unknown)?;
-        let (path, cpu) = (container.place.path.clone(), container.cpu.clone());
+        let (path, controls) = (container.place.path.clone(), container.controls.clone());
         if self.loans.contains_key(&path)
             && let Some(failure) = self.restore_loans(vec![path], Cause::Request, now).pop()
         {
             return Err(NodeError::Internal { detail: format!("{failure}; it is being retried") });
         }
-        match cpu.limit() {
-            Ok(limit) => Ok(Limits::of_cpu(limit)),
+        match controls.limits() {
+            Ok(reading) => Ok(reading.limits),
             Err(error) if error.is_gone() => Err(unknown()),
             Err(error) => Err(internal(&error)),
         }
@@ -216,15 +222,17 @@ impl Lender {
             self.means.metrics.sampling_failures.inc();
             failures.insert(format!("containers cannot be listed: {}", with_causes(&error)));
         }
-        let means = &self.means;
+        let (means, loans) = (&self.means, &self.loans);
         let recent = |container: &Container| {
             let age = container.history.last().map(|sample| means.clock.now().since(sample.taken_at));
             age.is_some_and(|age| age < means.sample_interval / 2)
         };
         for (name, container) in self.containers.iter_mut().filter(|(_, container)| !recent(container)) {
-            if let Err(error) = take_sample(container, means)
+            let is_lent = loans.contains_key(&container.place.path);
+            if let Err(error) = container.sample(means, is_lent)
                 && !error.is_gone()
             {
+                means.metrics.sampling_failures.inc();
                 failures.insert(format!("{name} cannot be sampled: {}", with_causes(&error)));
             }
         }
@@ -233,14 +241,16 @@ impl Lender {
 
     /// Brings the books in line with the cgroups that are there now.
     fn look_around(&mut self) -> Result<(), KernelError> {
-        let found = discover(&self.means.hierarchy, &self.means.parents)?;
+        let found = discover(self.means.machine.hierarchy(), &self.means.parents)?;
         say_what_is_new(&mut self.skipped, found.skipped.into_iter().collect());
         self.containers.retain(|name, container| found.containers.get(name) == Some(&container.place));
         for (name, place) in found.containers {
             if !self.containers.contains_key(&name) {
-                let mut container = Container::new(&self.means.hierarchy, place);
+                // What is lent already goes back to where it came from, whatever the container uses now.
+                let lent = self.loans.get(&place.path).map(|loan| loan.devices);
+                let mut container = Container::new(&self.means.machine, place, lent);
                 // When it fails, the next round tries again and tells.
-                let _ = take_sample(&mut container, &self.means);
+                let _ = container.sample(&self.means, lent.is_some());
                 self.containers.insert(name, container);
             }
         }
@@ -255,7 +265,7 @@ impl Lender {
         let gone: BTreeSet<_> = self
             .loans
             .iter()
-            .filter(|(path, loan)| self.means.hierarchy.identity(path) != Some(loan.identity))
+            .filter(|(path, loan)| self.means.machine.hierarchy().identity(path) != Some(loan.identity))
             .map(|(path, _)| path.clone())
             .collect();
         if gone.is_empty() {
@@ -273,7 +283,7 @@ impl Lender {
     }
 
     fn exists(&self, place: &Place) -> bool {
-        self.means.hierarchy.identity(&place.path) == Some(place.identity)
+        self.means.machine.hierarchy().identity(&place.path) == Some(place.identity)
     }
 
     /// Writes those loans to the journal that `keep` wants.
@@ -282,6 +292,7 @@ impl Lender {
         self.means.journal.write(kept.map(|(path, loan)| Entry {
             cgroup: path.clone(),
             identity: loan.identity,
+            devices: loan.devices,
             baseline: loan.baseline,
         }))
     }
@@ -292,25 +303,41 @@ impl Lender {
 }
 
 impl Container {
-    fn new(hierarchy: &Hierarchy, place: Place) -> Self {
-        let cpu = CpuControl::new(hierarchy, &place.path);
-        Self { place, cpu, history: History::default(), generation: 0 }
+    fn new(machine: &Machine, place: Place, lent: Option<Devices>) -> Self {
+        let (found, missing) = machine.devices_of(&place.path);
+        let devices = lent.unwrap_or(found);
+        let controls = machine.controls(&place.path, &devices);
+        Self { place, devices, controls, missing, history: History::default(), generation: 0 }
+    }
+
+    /// Reads the counters. A container that is not lent anything is looked at again when it uses another disk than
+    /// before, or its devices were not found yet.
+    fn sample(&mut self, means: &Means, is_lent: bool) -> Result<(), KernelError> {
+        let (mut counters, disks) = self.controls.counters()?;
+        let used = busiest(&disks).or(self.devices.disk);
+        if !is_lent && (self.devices.disk.is_none() || used != self.devices.disk) {
+            self.find_devices(&means.machine);
+            counters = self.controls.counters()?.0;
+        }
+        self.history.push(Sample { taken_at: means.clock.now(), counters });
+        Ok(())
+    }
+
+    fn find_devices(&mut self, machine: &Machine) {
+        let (devices, missing) = machine.devices_of(&self.place.path);
+        self.missing = missing;
+        if devices != self.devices {
+            self.devices = devices;
+            self.controls = machine.controls(&self.place.path, &devices);
+            // Counters of one disk say nothing beside those of another.
+            self.history = History::default();
+        }
     }
 }
 
 fn loan(entry: Entry, now: Duration) -> (CgroupPath, Loan) {
-    let Entry { cgroup, identity, baseline } = entry;
-    (cgroup, Loan { identity, baseline, due: now, failed_attempts: 0 })
-}
-
-fn take_sample(container: &mut Container, means: &Means) -> Result<(), KernelError> {
-    let counters = container.cpu.counters().inspect_err(|error| {
-        if !error.is_gone() {
-            means.metrics.sampling_failures.inc();
-        }
-    })?;
-    container.history.push(Sample { taken_at: means.clock.now(), counters });
-    Ok(())
+    let Entry { cgroup, identity, devices, baseline } = entry;
+    (cgroup, Loan { identity, devices, baseline, due: now, failed_attempts: 0 })
 }
 
 /// Says what was not the case last time, so that the log is not filled with one sentence.

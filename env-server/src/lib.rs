@@ -3,11 +3,13 @@
 //! Must not know why a limit is asked for: the controller decides, this program acts and takes back.
 
 pub mod cli;
+pub mod controls;
 pub mod discovery;
 pub mod failure;
 pub mod http;
 pub mod journal;
 pub mod lender;
+pub mod machine;
 pub mod metrics;
 pub mod node;
 pub mod rates;

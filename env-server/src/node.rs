@@ -9,8 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use ballast_api::{
-    Amounts, ContainerName, ContainerState, Limits, NodeAgent, NodeError, NodeInfo, NodeName, Plan,
-    PlanOutcome,
+    ContainerName, ContainerState, Limits, NodeAgent, NodeError, NodeInfo, NodeName, Plan, PlanOutcome,
 };
 use tokio::{
     sync::Notify,
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     journal::JournalError,
-    lender::{Lender, Means, capabilities},
+    lender::{Lender, Means},
 };
 
 /// Waited for when nothing is lent; any plan wakes earlier.
@@ -46,13 +45,12 @@ impl LinuxNode {
     /// # Errors
     /// When the journal cannot be read; then nothing was changed.
     pub fn open(name: NodeName, means: Means) -> Result<Self, JournalError> {
-        let version = means.hierarchy.version();
         let info = NodeInfo {
             name,
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
-            cgroup_version: version,
-            capacity: Amounts { cpu: Some(means.capacity), ..Amounts::default() },
-            capabilities: capabilities(version),
+            cgroup_version: means.machine.hierarchy().version(),
+            capacity: *means.machine.capacity(),
+            capabilities: means.machine.capabilities(),
         };
         let sample_interval = means.sample_interval;
         let lender = Mutex::new(Lender::open(means, Duration::ZERO)?);
@@ -140,9 +138,8 @@ mod tests {
 
     fn open(machine: &FakeMachine, clock: Arc<FakeClock>) -> LinuxNode {
         let means = Means {
-            hierarchy: machine.hierarchy().clone(),
+            machine: machine.machine(),
             parents: machine.parents(&["p"]),
-            capacity: Cores::new(2.0).unwrap(),
             sample_interval: Duration::from_secs(1),
             clock,
             metrics: Arc::new(Metrics::default()),

@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
-use ballast_api::{Amounts, Cores, Throttling, UnixNanos};
-use ballast_kernel::CpuCounters;
+use ballast_api::{Amounts, BytesPerSecond, Cores, OperationsPerSecond, ReadWrite, Throttling, UnixNanos};
+use ballast_kernel::{CpuCounters, DiskCounters};
+
+use crate::controls::Counters;
 
 /// Counters, and when they were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,35 +15,67 @@ pub struct Sample {
     /// When.
     pub taken_at: UnixNanos,
     /// What.
-    pub counters: CpuCounters,
+    pub counters: Counters,
 }
 
 /// What happened between two samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
-    /// CPU time per wall-clock time; the other resources are not measured.
+    /// Use per wall-clock time; what is not measured is absent.
     pub usage: Amounts,
     /// How much the quota held the container back.
     pub throttling: Throttling,
 }
 
-/// The rates between two samples. Absent when no time passed, or when a counter fell: it began anew, and nothing is
-/// known about the time before.
+/// The rates between two samples. Absent when no time passed, or when a counter of the CPU fell: it began anew, and
+/// nothing is known about the time before. Another counter that fell is absent alone.
 #[must_use]
 pub fn between(before: &Sample, after: &Sample) -> Option<Rates> {
     let elapsed = after.taken_at.since(before.taken_at);
-    let (old, new) = (before.counters, after.counters);
+    if elapsed == Duration::ZERO {
+        return None;
+    }
+    let (cpu, throttling) = of_cpu(&before.counters.cpu, &after.counters.cpu, elapsed)?;
+    let disk = before.counters.disk.zip(after.counters.disk);
+    let disk = disk.and_then(|(before, after)| of_disk(&before, &after, elapsed));
+    let usage = Amounts {
+        cpu: Some(cpu),
+        disk: disk.map(|(bytes, _)| bytes),
+        disk_operations: disk.map(|(_, operations)| operations),
+        ..Amounts::default()
+    };
+    Some(Rates { usage, throttling })
+}
+
+fn of_cpu(old: &CpuCounters, new: &CpuCounters, elapsed: Duration) -> Option<(Cores, Throttling)> {
     let used = new.usage.checked_sub(old.usage)?;
     let throttled = new.throttled.checked_sub(old.throttled)?;
     let periods = new.periods.checked_sub(old.periods)?;
     let throttled_periods = new.throttled_periods.checked_sub(old.throttled_periods)?;
-    (elapsed > Duration::ZERO).then(|| Rates {
-        usage: Amounts { cpu: Some(Cores::saturating(per(used, elapsed))), ..Amounts::default() },
-        throttling: Throttling {
-            throttled_share: share(throttled_periods, periods),
-            throttled_seconds_per_second: per(throttled, elapsed),
-        },
-    })
+    let throttling = Throttling {
+        throttled_share: share(throttled_periods, periods),
+        throttled_seconds_per_second: per(throttled, elapsed),
+    };
+    Some((Cores::saturating(per(used, elapsed)), throttling))
+}
+
+fn of_disk(
+    old: &DiskCounters,
+    new: &DiskCounters,
+    elapsed: Duration,
+) -> Option<(ReadWrite<BytesPerSecond>, ReadWrite<OperationsPerSecond>)> {
+    let bytes = grown(old.bytes, new.bytes)?.map(|grown| BytesPerSecond::saturating(each(grown, elapsed)));
+    let operations = grown(old.operations, new.operations)?;
+    Some((bytes, operations.map(|grown| OperationsPerSecond::saturating(each(grown, elapsed)))))
+}
+
+fn grown(old: ReadWrite<u64>, new: ReadWrite<u64>) -> Option<ReadWrite<u64>> {
+    Some(ReadWrite { read: new.read.checked_sub(old.read)?, write: new.write.checked_sub(old.write)? })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "what is counted between two samples is far below 2^53")]
+fn each(count: u64, elapsed: Duration) -> f64 {
+    count as f64 / elapsed.as_secs_f64()
 }
 
 fn per(amount: Duration, elapsed: Duration) -> f64 {
@@ -87,12 +121,41 @@ mod tests {
     fn sample(seconds: f64, usage: f64, periods: u64, throttled_periods: u64, throttled: f64) -> Sample {
         Sample {
             taken_at: UnixNanos(0).plus(Duration::from_secs_f64(seconds)),
-            counters: CpuCounters {
-                usage: Duration::from_secs_f64(usage),
-                periods,
-                throttled_periods,
-                throttled: Duration::from_secs_f64(throttled),
+            counters: Counters {
+                cpu: CpuCounters {
+                    usage: Duration::from_secs_f64(usage),
+                    periods,
+                    throttled_periods,
+                    throttled: Duration::from_secs_f64(throttled),
+                },
+                disk: None,
             },
+        }
+    }
+
+    fn with_disk(seconds: f64, read: u64, written: u64) -> Sample {
+        let disk = DiskCounters {
+            bytes: ReadWrite { read, write: written },
+            operations: ReadWrite { read: read / 4096, write: written / 4096 },
+        };
+        let sample = sample(seconds, 0.0, 0, 0, 0.0);
+        Sample { counters: Counters { disk: Some(disk), ..sample.counters }, ..sample }
+    }
+
+    #[test]
+    fn disk_traffic_is_a_rate_in_each_direction() {
+        let rates = between(&with_disk(1.0, 4096, 0), &with_disk(3.0, 12_288, 40_960)).unwrap();
+        let disk = rates.usage.disk.unwrap().map(BytesPerSecond::get);
+        assert_eq!(disk, ReadWrite { read: 4096.0, write: 20_480.0 });
+        let operations = rates.usage.disk_operations.unwrap().map(OperationsPerSecond::get);
+        assert_eq!(operations, ReadWrite { read: 1.0, write: 5.0 });
+    }
+
+    #[test]
+    fn a_disk_counter_that_fell_or_is_new_is_absent_alone() {
+        for before in [with_disk(1.0, 4096, 0), sample(1.0, 0.0, 0, 0, 0.0)] {
+            let rates = between(&before, &with_disk(2.0, 0, 4096)).unwrap();
+            assert_eq!((rates.usage.disk, rates.usage.cpu), (None, Some(Cores::ZERO)));
         }
     }
 

@@ -4,8 +4,8 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use ballast_api::{Cores, SystemClock};
-use ballast_kernel::{CgroupPath, Hierarchy, machine::online_cpus};
+use ballast_api::SystemClock;
+use ballast_kernel::{CgroupPath, Hierarchy};
 use nix::unistd::{AccessFlags, access};
 use tokio::net::TcpListener;
 use tracing::warn;
@@ -15,14 +15,13 @@ use crate::{
     failure::Failure,
     journal::Journal,
     lender::{Lender, Means},
+    machine::{Machine, Roots},
     metrics::Metrics,
     node::LinuxNode,
     settings::Settings,
     state_dir::StateDir,
 };
 
-const MOUNTINFO: &str = "/proc/self/mountinfo";
-const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
@@ -60,15 +59,15 @@ pub struct Started {
 /// # Errors
 /// See [`Failure`].
 pub async fn start(settings: &Settings) -> Result<Started, Failure> {
-    let hierarchy = Hierarchy::find(Path::new(MOUNTINFO)).map_err(Failure::NoCgroups)?;
-    check_writable(&hierarchy, &settings.cgroup_parents)?;
+    let machine = Machine::look_at(Roots::default()).map_err(Failure::NoCgroups)?;
+    check_writable(machine.hierarchy(), &settings.cgroup_parents)?;
     let listener = TcpListener::bind(settings.listen)
         .await
         .map_err(|source| Failure::Listen { address: settings.listen, source })?;
     let state_dir = StateDir::create(&settings.state_dir).map_err(Failure::StateDir)?;
     let metrics = Arc::new(Metrics::default());
     let parents = settings.cgroup_parents.clone();
-    let means = means(hierarchy, parents, settings.sample_interval, &state_dir, metrics.clone())?;
+    let means = means(machine, parents, settings.sample_interval, &state_dir, metrics.clone());
     let node = LinuxNode::open(settings.node.clone(), means).map_err(Failure::Journal)?;
     Ok(Started { node, metrics, listener, state_dir })
 }
@@ -78,10 +77,10 @@ pub async fn start(settings: &Settings) -> Result<Started, Failure> {
 /// # Errors
 /// See [`Failure`]; a state directory that does not exist is one.
 pub fn restore(state_dir: &Path) -> Result<(usize, Vec<String>), Failure> {
-    let hierarchy = Hierarchy::find(Path::new(MOUNTINFO)).map_err(Failure::NoCgroups)?;
+    let machine = Machine::look_at(Roots::default()).map_err(Failure::NoCgroups)?;
     let state_dir = StateDir::open(state_dir).map_err(Failure::StateDir)?;
     let metrics = Arc::new(Metrics::default());
-    let means = means(hierarchy, Vec::new(), Duration::from_secs(1), &state_dir, metrics)?;
+    let means = means(machine, Vec::new(), Duration::from_secs(1), &state_dir, metrics);
     let lent = means.journal.load().map_err(Failure::Journal)?.len();
     let mut lender = Lender::open(means, Duration::ZERO).map_err(Failure::Journal)?;
     let failed = if lender.loans() == 0 { Vec::new() } else { lender.close(Duration::ZERO) };
@@ -89,24 +88,22 @@ pub fn restore(state_dir: &Path) -> Result<(usize, Vec<String>), Failure> {
 }
 
 fn means(
-    hierarchy: Hierarchy,
+    machine: Machine,
     parents: Vec<CgroupPath>,
     sample_interval: Duration,
     state_dir: &StateDir,
     metrics: Arc<Metrics>,
-) -> Result<Means, Failure> {
-    let cpus = online_cpus(Path::new(ONLINE_CPUS)).map_err(Failure::NoCgroups)?;
+) -> Means {
     // Without it a journal from before a reboot is taken for a fresh one: its cgroups are checked by inode still.
     let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default();
-    Ok(Means {
-        hierarchy,
+    Means {
+        machine,
         parents,
-        capacity: Cores::saturating(f64::from(cpus)),
         sample_interval,
         clock: Arc::new(SystemClock),
         metrics,
         journal: Journal::new(state_dir.path(), boot_id.trim()),
-    })
+    }
 }
 
 /// Limits are written to files that belong to whoever may write to the parent.

@@ -55,8 +55,8 @@ impl Source for NodeSource {
 #[cfg(test)]
 mod tests {
     use ballast_api::{
-        Amounts, ContainerName, Cores, Limit, Limits, NodeError, NodeInfo, Plan, PlanOutcome, Throttling,
-        UnixNanos,
+        Amounts, ContainerName, Cores, Limit, Limits, NodeError, NodeInfo, PerResource, Plan, PlanOutcome,
+        Throttling, UnixNanos,
     };
 
     use super::*;
@@ -89,6 +89,7 @@ mod tests {
             throttling: Some(Throttling { throttled_share: 0.5, throttled_seconds_per_second: 0.1 }),
             limits: Limits::of_cpu(Limit::Max),
             baseline: Limits::default(),
+            missing: PerResource::default(),
             sampled_at_unix_nanos: UnixNanos(9),
             generation: 0,
             lease_remaining_seconds: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ballast_api::{Amounts, ContainerName, ContainerState, Cores, Limit, Limits, UnixNanos};
+use ballast_api::{Amounts, ContainerName, ContainerState, Cores, Limit, Limits, PerResource, UnixNanos};
 use proptest::prelude::*;
 
 use super::*;
@@ -20,6 +20,7 @@ fn container(limit: f64) -> ContainerState {
         throttling: None,
         limits: Limits::of_cpu(Limit::At(Cores::saturating(limit))),
         baseline: Limits::of_cpu(Limit::At(Cores::saturating(limit))),
+        missing: PerResource::default(),
         sampled_at_unix_nanos: NOW,
         generation: 0,
         lease_remaining_seconds: None,

@@ -19,7 +19,7 @@ pub use clock::{Clock, SystemClock, UnixNanos};
 pub use names::{ContainerId, ContainerName, InvalidName, NodeName};
 pub use node::{NodeAgent, NodeError};
 pub use resource::{Amounts, EgressIngress, Limit, Limits, PerResource, ReadWrite, Resource};
-pub use units::{BitsPerSecond, Bytes, BytesPerSecond, Cores, InvalidQuantity};
+pub use units::{BitsPerSecond, Bytes, BytesPerSecond, Cores, InvalidQuantity, OperationsPerSecond};
 pub use wire::{
     AppliedLimits, Capability, CgroupVersion, ContainerState, LimitChange, NodeInfo, Plan, PlanOutcome,
     Throttling,

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{BitsPerSecond, Bytes, BytesPerSecond, Cores};
+use crate::units::{BitsPerSecond, Bytes, BytesPerSecond, Cores, OperationsPerSecond};
 
 /// What Ballast can limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub enum Resource {
     Llc,
     /// Memory bandwidth, in bytes per second.
     MemoryBandwidth,
-    /// Disk bandwidth, in bytes per second, read and write.
+    /// Disk bandwidth, in bytes and in operations per second, read and write.
     Disk,
     /// Network bandwidth, in bits per second, egress and ingress.
     Network,
@@ -97,6 +97,18 @@ impl<T> PerResource<T> {
         }
     }
 
+    /// These, and where there is none, those of `others`.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            cpu: self.cpu.or(others.cpu),
+            llc: self.llc.or(others.llc),
+            memory_bandwidth: self.memory_bandwidth.or(others.memory_bandwidth),
+            disk: self.disk.or(others.disk),
+            network: self.network.or(others.network),
+        }
+    }
+
     /// Those that are there, in the order of [`Resource::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (Resource, &T)> {
         Resource::ALL.into_iter().filter_map(|resource| self.get(resource).map(|value| (resource, value)))
@@ -165,7 +177,7 @@ impl<'de, U: Deserialize<'de>> Deserialize<'de> for Limit<U> {
 }
 
 /// One value for each direction of a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadWrite<T> {
     /// From the disk.
@@ -174,8 +186,23 @@ pub struct ReadWrite<T> {
     pub write: T,
 }
 
+impl<T> ReadWrite<T> {
+    /// The same of both directions.
+    pub fn map<U>(self, mut of: impl FnMut(T) -> U) -> ReadWrite<U> {
+        ReadWrite { read: of(self.read), write: of(self.write) }
+    }
+
+    /// The same of both directions, where neither fails.
+    ///
+    /// # Errors
+    /// The first one of `of`.
+    pub fn try_map<U, E>(self, mut of: impl FnMut(T) -> Result<U, E>) -> Result<ReadWrite<U>, E> {
+        Ok(ReadWrite { read: of(self.read)?, write: of(self.write)? })
+    }
+}
+
 /// One value for each direction of a network interface, seen from the container.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EgressIngress<T> {
     /// Out of the container.
@@ -200,6 +227,9 @@ pub struct Amounts {
     /// Disk traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<ReadWrite<BytesPerSecond>>,
+    /// Disk requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_operations: Option<ReadWrite<OperationsPerSecond>>,
     /// Network traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<EgressIngress<BitsPerSecond>>,
@@ -222,6 +252,9 @@ pub struct Limits {
     /// Disk bandwidth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<ReadWrite<Limit<BytesPerSecond>>>,
+    /// Disk requests: the other half of [`Resource::Disk`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_operations: Option<ReadWrite<Limit<OperationsPerSecond>>>,
     /// Network bandwidth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<EgressIngress<Limit<BitsPerSecond>>>,
@@ -240,10 +273,53 @@ impl Limits {
             cpu: self.cpu.map(|_| ()),
             llc: self.llc.map(|_| ()),
             memory_bandwidth: self.memory_bandwidth.map(|_| ()),
-            disk: self.disk.map(|_| ()),
+            disk: self.disk.map(|_| ()).or(self.disk_operations.map(|_| ())),
             network: self.network.map(|_| ()),
         };
         Resource::ALL.into_iter().filter(move |resource| said.get(*resource).is_some())
+    }
+
+    /// These limits, and where they say nothing, those of `others`.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            cpu: self.cpu.or(others.cpu),
+            llc: self.llc.or(others.llc),
+            memory_bandwidth: self.memory_bandwidth.or(others.memory_bandwidth),
+            disk: self.disk.or(others.disk),
+            disk_operations: self.disk_operations.or(others.disk_operations),
+            network: self.network.or(others.network),
+        }
+    }
+
+    /// Of these limits, those that `others` speak of too.
+    #[must_use]
+    pub fn among(self, others: &Self) -> Self {
+        Self {
+            cpu: self.cpu.filter(|_| others.cpu.is_some()),
+            llc: self.llc.filter(|_| others.llc.is_some()),
+            memory_bandwidth: self.memory_bandwidth.filter(|_| others.memory_bandwidth.is_some()),
+            disk: self.disk.filter(|_| others.disk.is_some()),
+            disk_operations: self.disk_operations.filter(|_| others.disk_operations.is_some()),
+            network: self.network.filter(|_| others.network.is_some()),
+        }
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of_disk =
+            |read: &dyn fmt::Display, write: &dyn fmt::Display| format!("disk read {read}, write {write}");
+        let said = [
+            self.cpu.map(|limit| format!("cpu {limit}")),
+            self.llc.map(|limit| format!("llc {limit}")),
+            self.memory_bandwidth.map(|limit| format!("memory bandwidth {limit}")),
+            self.disk.map(|limits| of_disk(&limits.read, &limits.write)),
+            self.disk_operations.map(|limits| of_disk(&limits.read, &limits.write)),
+            self.network
+                .map(|limits| format!("network egress {}, ingress {}", limits.egress, limits.ingress)),
+        ];
+        f.pad(&said.into_iter().flatten().collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -274,6 +350,17 @@ mod tests {
     fn an_unknown_resource_is_refused() {
         assert!(serde_json::from_str::<Limits>(r#"{"gpu":1}"#).is_err());
         assert!(serde_json::from_str::<PerResource<f64>>(r#"{"gpu":1}"#).is_err());
+    }
+
+    #[test]
+    fn limits_are_laid_over_others_and_picked_from_them() {
+        let disk = ReadWrite { read: Limit::Max, write: Limit::At(BytesPerSecond::saturating(5.0)) };
+        let of_disk = Limits { disk: Some(disk), ..Limits::default() };
+        let both = of_disk.or(Limits::of_cpu(Limit::Max));
+        assert_eq!(both.named().collect::<Vec<_>>(), [Resource::Cpu, Resource::Disk]);
+        assert_eq!(both.among(&of_disk), of_disk);
+        assert_eq!(both.or(Limits::of_cpu(Limit::At(Cores::ZERO))), both);
+        assert_eq!(both.to_string(), "cpu max; disk read max, write 5 bytes/s");
     }
 
     #[test]

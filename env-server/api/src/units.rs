@@ -93,6 +93,11 @@ quantity!(
     "bytes/s"
 );
 quantity!(
+    /// Requests to a disk.
+    OperationsPerSecond,
+    "operations/s"
+);
+quantity!(
     /// A network bandwidth.
     BitsPerSecond,
     "bits/s"

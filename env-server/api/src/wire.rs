@@ -64,6 +64,9 @@ pub struct ContainerState {
     pub limits: Limits,
     /// The limits found before Ballast acted.
     pub baseline: Limits,
+    /// Why this container cannot be limited in a resource that its node controls, a sentence for people each.
+    #[serde(default)]
+    pub missing: PerResource<String>,
     /// When the sample was taken.
     pub sampled_at_unix_nanos: UnixNanos,
     /// Generation of the last plan that touched it; 0 before the first.

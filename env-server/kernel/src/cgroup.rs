@@ -48,7 +48,7 @@ impl CgroupTree {
     }
 
     /// Makes a new cgroup, and its ancestors where they are missing: in `cpu` and `cpuacct`, and, where this is allowed,
-    /// in `memory` and the unified tree.
+    /// in `memory`, `blkio` and the unified tree.
     ///
     /// # Errors
     /// When the path is invalid, the group exists already, or the kernel refuses; then nothing is left of it but
@@ -86,14 +86,14 @@ impl CgroupTree {
     }
 
     fn make(&self, root: &Path, path: &CgroupPath) -> Result<PathBuf, KernelError> {
-        self.hand_down_cpu(root)?;
+        self.hand_down(root)?;
         for ancestor in path.ancestors() {
             let folder = root.join(ancestor);
             match fs::create_dir(&folder) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(file::failed("create", &folder)(error));
                 }
-                _ => self.hand_down_cpu(&folder)?,
+                _ => self.hand_down(&folder)?,
             }
         }
         let folder = root.join(path);
@@ -101,17 +101,25 @@ impl CgroupTree {
         Ok(folder)
     }
 
-    /// On cgroup v2 a group has a controller only where its parent hands it down.
-    fn hand_down_cpu(&self, folder: &Path) -> Result<(), KernelError> {
+    /// On cgroup v2 a group has a controller only where its parent hands it down: the CPU's is needed, the disks' welcome.
+    fn hand_down(&self, folder: &Path) -> Result<(), KernelError> {
         if self.hierarchy.version() != CgroupVersion::V2 {
             return Ok(());
         }
-        let control = folder.join("cgroup.subtree_control");
-        if file::read(&control)?.split_whitespace().any(|controller| controller == "cpu") {
-            return Ok(());
+        hand_down(folder, "cpu")?;
+        if let Err(error) = hand_down(folder, "io") {
+            debug!(folder = %folder.display(), %error, "no disk limits below");
         }
-        file::write(&control, "+cpu")
+        Ok(())
     }
+}
+
+fn hand_down(folder: &Path, controller: &str) -> Result<(), KernelError> {
+    let control = folder.join("cgroup.subtree_control");
+    if file::read(&control)?.split_whitespace().any(|handed_down| handed_down == controller) {
+        return Ok(());
+    }
+    file::write(&control, &format!("+{controller}"))
 }
 
 fn take_back(folders: &[PathBuf]) {

@@ -153,8 +153,8 @@ impl CpuControl {
     fn with_limit(&self, before: Bandwidth, limit: Limit<Cores>) -> Result<Bandwidth, KernelError> {
         before.with_limit(limit).map_err(|smallest| KernelError::LimitTooSmall {
             path: self.cpu.clone(),
-            asked: limit.or(Cores::ZERO),
-            smallest,
+            asked: limit.to_string(),
+            smallest: format!("{smallest:.4}"),
         })
     }
 }

@@ -4,8 +4,6 @@
 
 use std::{io, path::PathBuf};
 
-use ballast_api::Cores;
-
 /// Everything that can go wrong between Ballast and the kernel's files. Messages leave out the cause: walk
 /// [`std::error::Error::source`] for it.
 #[derive(Debug, thiserror::Error)]
@@ -49,15 +47,25 @@ pub enum KernelError {
         /// The rule that it breaks.
         reason: &'static str,
     },
-    /// Less CPU than the kernel can grant.
-    #[error("{asked} is too little for {}: the smallest limit is {smallest:.4}", path.display())]
+    /// Less than the kernel can hold somebody to.
+    #[error("{asked} is too little for {}: the smallest limit is {smallest}", path.display())]
     LimitTooSmall {
         /// The cgroup's folder.
         path: PathBuf,
-        /// The limit asked for.
-        asked: Cores,
-        /// The smallest quota (1000 us) at the period in force.
-        smallest: Cores,
+        /// The limit asked for, with its unit.
+        asked: String,
+        /// The smallest one, with its unit.
+        smallest: String,
+    },
+    /// More than the kernel can write down.
+    #[error("{asked} is too much for {}: the largest limit is {largest}; leave it unlimited instead", path.display())]
+    LimitTooLarge {
+        /// The cgroup's folder.
+        path: PathBuf,
+        /// The limit asked for, with its unit.
+        asked: String,
+        /// The largest one, with its unit.
+        largest: String,
     },
     /// cgroup v1 holds every quota between those of the children and that of the parent.
     #[error("the kernel refused {value:?} in {}: a cgroup's quota must not exceed its parent's, nor be less than a child's", path.display())]

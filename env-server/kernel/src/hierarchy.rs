@@ -11,7 +11,12 @@ use std::{
 
 use ballast_api::CgroupVersion;
 
-use crate::{error::KernelError, file, path::CgroupPath};
+use crate::{
+    error::KernelError,
+    file,
+    mounts::{self, Mount},
+    path::CgroupPath,
+};
 
 /// The mounted hierarchies that Ballast uses. On a hybrid machine the CPU controller decides which version it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +26,8 @@ pub struct Hierarchy {
     cpuacct: PathBuf,
     memory: Option<PathBuf>,
     unified: Option<PathBuf>,
+    /// Where the block controller lives; on a hybrid machine not always beside the CPU's.
+    disk: Option<(CgroupVersion, PathBuf)>,
 }
 
 impl Hierarchy {
@@ -29,26 +36,36 @@ impl Hierarchy {
     /// # Errors
     /// When the file cannot be read, or no hierarchy has the CPU controller (v1: `cpu` and `cpuacct`).
     pub fn find(mountinfo: &Path) -> Result<Self, KernelError> {
-        let mounts = parse_mountinfo(&file::read(mountinfo)?);
+        let mounts = cgroup_mounts(&file::read(mountinfo)?);
         let v1 = |controller: &str| {
-            mounts
-                .iter()
-                .find(|mount| mount.v1_controllers.iter().any(|name| name == controller))
-                .map(|mount| mount.point.clone())
+            let has = |mount: &&Mount| {
+                mount.kind == "cgroup" && mount.super_options().any(|option| option == controller)
+            };
+            mounts.iter().find(has).map(|mount| mount.point.clone())
         };
-        let unified = mounts.iter().find(|mount| mount.unified).map(|mount| mount.point.clone());
+        let unified = mounts.iter().find(|mount| mount.kind == "cgroup2").map(|mount| mount.point.clone());
+        let v2 = |controller: &str| unified.clone().filter(|root| offers(root, controller));
+        let disk = v1("blkio")
+            .map(|root| (CgroupVersion::V1, root))
+            .or_else(|| v2("io").map(|root| (CgroupVersion::V2, root)));
         if let (Some(cpu), Some(cpuacct)) = (v1("cpu"), v1("cpuacct")) {
-            return Ok(Self { version: CgroupVersion::V1, cpu, cpuacct, memory: v1("memory"), unified });
+            return Ok(Self {
+                version: CgroupVersion::V1,
+                cpu,
+                cpuacct,
+                memory: v1("memory"),
+                unified,
+                disk,
+            });
         }
-        if let Some(root) = unified
-            && file::read(&root.join("cgroup.controllers"))?.split_whitespace().any(|name| name == "cpu")
-        {
+        if let Some(root) = v2("cpu") {
             return Ok(Self {
                 version: CgroupVersion::V2,
                 cpu: root.clone(),
                 cpuacct: root.clone(),
                 memory: None,
                 unified: Some(root),
+                disk,
             });
         }
         Err(KernelError::NoHierarchy {
@@ -82,6 +99,17 @@ impl Hierarchy {
         self.cpuacct.join(path)
     }
 
+    /// The root folder of the hierarchy that has the block controller, and its version.
+    #[must_use]
+    pub fn disk_root(&self) -> Option<(CgroupVersion, &Path)> {
+        self.disk.as_ref().map(|(version, root)| (*version, root.as_path()))
+    }
+
+    /// The folder of a cgroup in the hierarchy that has the block controller, and that hierarchy's version.
+    pub(crate) fn disk_folder(&self, path: &CgroupPath) -> Option<(CgroupVersion, PathBuf)> {
+        self.disk_root().map(|(version, root)| (version, root.join(path)))
+    }
+
     /// Roots that every cgroup has a folder in, each once. The CPU controller's is the first.
     pub(crate) fn required_roots(&self) -> Vec<&Path> {
         let mut roots = vec![self.cpu.as_path()];
@@ -91,12 +119,19 @@ impl Hierarchy {
         roots
     }
 
-    /// Roots that a cgroup has a folder in where this is allowed: memory counters (v1), and `cgroup.kill`, which only
-    /// the unified tree offers. Never cpuset: a group there without processors breaks cAdvisor.
+    /// Roots that a cgroup has a folder in where this is allowed: disk, memory counters (v1), and `cgroup.kill`, which
+    /// only the unified tree offers. Never cpuset: a group there without processors breaks cAdvisor.
     pub(crate) fn optional_roots(&self) -> Vec<&Path> {
         let required = self.required_roots();
-        let optional = [&self.memory, &self.unified].into_iter().flatten().map(PathBuf::as_path);
-        optional.filter(|root| !required.contains(root)).collect()
+        let disk = self.disk.as_ref().map(|(_, root)| root);
+        let optional = [self.memory.as_ref(), disk, self.unified.as_ref()].into_iter().flatten();
+        let mut roots: Vec<&Path> = Vec::new();
+        for root in optional.map(PathBuf::as_path) {
+            if !required.contains(&root) && !roots.contains(&root) {
+                roots.push(root);
+            }
+        }
+        roots
     }
 
     /// The names of the cgroups directly below `parent`, sorted; none when `parent` does not exist.
@@ -135,44 +170,19 @@ pub(crate) fn child_folders(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names.into_iter().collect())
 }
 
-/// One mounted cgroup hierarchy.
-#[derive(Debug, PartialEq, Eq)]
-struct CgroupMount {
-    point: PathBuf,
-    unified: bool,
-    v1_controllers: Vec<String>,
+/// Whether the root of a unified hierarchy has a controller to hand down. One that cannot be read offers nothing.
+fn offers(root: &Path, controller: &str) -> bool {
+    file::read(&root.join("cgroup.controllers"))
+        .is_ok_and(|offered| offered.split_whitespace().any(|name| name == controller))
 }
 
-/// The cgroup mounts of a mountinfo file (proc_pid_mountinfo(5)), those that show a whole hierarchy first.
-///
-/// A line is `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG...] - TYPE SOURCE SUPER_OPTIONS`.
-fn parse_mountinfo(text: &str) -> Vec<CgroupMount> {
-    let mut mounts: Vec<(bool, CgroupMount)> = text.lines().filter_map(parse_mount).collect();
-    // A bind mount of one subtree (as inside a container) serves only where the whole hierarchy is not in sight.
-    mounts.sort_by_key(|(whole, _)| !whole);
-    mounts.into_iter().map(|(_, mount)| mount).collect()
-}
-
-fn parse_mount(line: &str) -> Option<(bool, CgroupMount)> {
-    let (mount, filesystem) = line.split_once(" - ")?;
-    let mut mount = mount.split(' ').skip(3);
-    let (root, point) = (mount.next()?, mount.next()?);
-    let mut filesystem = filesystem.split(' ');
-    let (kind, super_options) = (filesystem.next()?, filesystem.nth(1)?);
-    let unified = kind == "cgroup2";
-    if !unified && kind != "cgroup" {
-        return None;
-    }
-    let v1_controllers =
-        if unified { Vec::new() } else { super_options.split(',').map(str::to_owned).collect() };
-    Some((root == "/", CgroupMount { point: unescape(point).into(), unified, v1_controllers }))
-}
-
-/// Undoes the kernel's octal escapes of space, tab, newline and backslash.
-fn unescape(text: &str) -> String {
-    [(r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")]
-        .into_iter()
-        .fold(text.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+/// The cgroup mounts of a mountinfo file, those that show a whole hierarchy first: a bind mount of one subtree (as inside
+/// a container) serves only where the whole hierarchy is not in sight.
+fn cgroup_mounts(mountinfo: &str) -> Vec<Mount> {
+    let mut mounts = mounts::parse(mountinfo);
+    mounts.retain(|mount| matches!(mount.kind.as_str(), "cgroup" | "cgroup2"));
+    mounts.sort_by_key(|mount| mount.root != "/");
+    mounts
 }
 
 #[cfg(test)]
@@ -184,6 +194,7 @@ mod tests {
 32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
 33 31 0:30 / /sys/fs/cgroup/cpuacct rw,relatime shared:4 - cgroup cgroup rw,cpuacct
 35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+36 31 0:33 / /sys/fs/cgroup/blkio rw,relatime - cgroup cgroup rw,blkio
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
 ";
 
@@ -205,8 +216,10 @@ mod tests {
         );
         assert_eq!(
             roots(hierarchy.optional_roots()),
-            [PathBuf::from("/sys/fs/cgroup/memory"), "/sys/fs/cgroup/unified".into()]
+            ["memory", "blkio", "unified"].map(|name| Path::new("/sys/fs/cgroup").join(name))
         );
+        let disk = hierarchy.disk_root().unwrap();
+        assert_eq!(disk, (CgroupVersion::V1, Path::new("/sys/fs/cgroup/blkio")));
     }
 
     #[test]
@@ -228,6 +241,8 @@ mod tests {
         fs::write(root.join("cgroup.controllers"), "cpuset cpu io\n").unwrap();
         let hierarchy = find(&line, folder.path()).unwrap();
         assert_eq!((hierarchy.version(), hierarchy.cpu_root()), (CgroupVersion::V2, root.as_path()));
+        assert_eq!(hierarchy.disk_root(), Some((CgroupVersion::V2, root.as_path())));
+        assert!(hierarchy.optional_roots().is_empty());
         fs::write(root.join("cgroup.controllers"), "cpuset hugetlb\n").unwrap();
         assert!(matches!(find(&line, folder.path()), Err(KernelError::NoHierarchy { .. })));
     }
@@ -247,12 +262,5 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = find("23 1 0:20 / / rw - ext4 /dev/vda rw\nnonsense\n", folder.path()).unwrap_err();
         assert!(error.to_string().contains("cpuacct"), "{error}");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_text_is_read_without_panic(text in "[ -~\\n]{0,200}") {
-            parse_mountinfo(&text);
-        }
     }
 }

@@ -1,88 +1,16 @@
 //! The kernel crate against the kernel: groups, processes and quotas that really are there. Needs root.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+mod support;
+
+use std::{fs, time::Duration};
 
 use ballast_api::{CgroupVersion, Cores, Limit};
-use ballast_kernel::{Cgroup, CgroupPath, CgroupTree, CpuControl, Hierarchy, KernelError};
-use nix::unistd::geteuid;
+use ballast_kernel::{CgroupPath, CpuControl, KernelError};
+use support::{Process, Scratch, now, sleep};
 
-/// A cgroup of this test alone, removed with everything in it when it goes out of scope.
-struct Scratch {
-    tree: CgroupTree,
-    parent: Cgroup,
-}
-
-impl Scratch {
-    /// Absent, with the reason on stderr, where this machine cannot run the test.
-    fn new(test: &str) -> Option<Self> {
-        let skipped = |reason: String| {
-            eprintln!("SKIPPED {test}: {reason}");
-            None
-        };
-        if !geteuid().is_root() {
-            return skipped("it needs root".to_owned());
-        }
-        let hierarchy = match Hierarchy::find(Path::new("/proc/self/mountinfo")) {
-            Ok(hierarchy) => hierarchy,
-            Err(error) => return skipped(error.to_string()),
-        };
-        let tree = CgroupTree::new(hierarchy);
-        match tree.create(&format!("ballast-test-{}-{test}", std::process::id())) {
-            Ok(parent) => Some(Self { tree, parent }),
-            Err(error) => skipped(error.to_string()),
-        }
-    }
-
-    fn child(&self, name: &str) -> Cgroup {
-        self.tree.create(self.parent.path().child(name).unwrap().as_str()).unwrap()
-    }
-
-    fn cpu(&self, cgroup: &Cgroup) -> CpuControl {
-        CpuControl::new(self.tree.hierarchy(), cgroup.path())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let cleaned = self.parent.kill_all().and_then(|()| self.parent.remove());
-        if let Err(error) = cleaned {
-            eprintln!("{} was left behind: {error}", self.parent.path());
-        }
-    }
-}
-
-/// A child process that ends with its owner.
-struct Process(Child);
-
-impl Process {
-    fn start(program: &str, arguments: &[&str]) -> Self {
-        let child = Command::new(program).args(arguments).stdout(Stdio::null()).spawn();
-        Self(child.unwrap())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the kernel's accounting is measured over real time")]
-fn sleep(time: Duration) {
-    std::thread::sleep(time);
-}
-
-#[expect(clippy::disallowed_methods, reason = "the kernel's accounting is measured over real time")]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
-}
+/// How far from its quota a container may be: 2 % of a core.
+const TOLERANCE_CORES: f64 = 0.02;
 
 fn cores(cores: f64) -> Limit<Cores> {
     Limit::At(Cores::new(cores).unwrap())
@@ -218,8 +146,8 @@ fn a_busy_process_gets_its_quota_and_no_more() {
     group.attach(process.0.id()).unwrap();
     // On a loaded machine it may get less than its share for a while, never more: the best of three counts.
     let shares: Vec<f64> = (0..3).map(|_| used_share(&cpu, Duration::from_secs(2))).collect();
-    assert!(shares.iter().all(|share| *share < 0.2 * 1.1), "{shares:?}");
-    assert!(shares.iter().any(|share| *share > 0.2 * 0.9), "{shares:?}");
+    assert!(shares.iter().all(|share| *share < 0.2 + TOLERANCE_CORES), "{shares:?}");
+    assert!(shares.iter().any(|share| *share > 0.2 - TOLERANCE_CORES), "{shares:?}");
     let counters = cpu.counters().unwrap();
     assert!(counters.throttled_periods * 10 >= counters.periods * 8, "{counters:?}");
     assert!(counters.throttled > Duration::from_secs(1), "{counters:?}");
@@ -230,4 +158,24 @@ fn used_share(cpu: &CpuControl, time: Duration) -> f64 {
     sleep(time);
     let (elapsed, after) = (started.elapsed(), cpu.counters().unwrap());
     (after.usage - before.usage).as_secs_f64() / elapsed.as_secs_f64()
+}
+
+/// Each limit in its turn, on one process that would take a whole core.
+#[test]
+fn what_is_used_is_what_was_asked_within_two_percent_of_a_core() {
+    let test = "what_is_used_is_what_was_asked_within_two_percent_of_a_core";
+    let Some(scratch) = Scratch::new(test) else { return };
+    let group = scratch.child("busy");
+    let cpu = scratch.cpu(&group);
+    let process = Process::start("yes", &[]);
+    group.attach(process.0.id()).unwrap();
+    for asked in [0.1, 0.5, 0.9] {
+        cpu.set_limit(cores(asked)).unwrap();
+        // The period in which the limit changed belongs to both.
+        sleep(Duration::from_millis(200));
+        let shares: Vec<f64> = (0..3).map(|_| used_share(&cpu, Duration::from_secs(2))).collect();
+        println!("{test}: asked for {asked} cores, used {shares:.3?}");
+        assert!(shares.iter().all(|share| *share < asked + TOLERANCE_CORES), "{asked}: {shares:?}");
+        assert!(shares.iter().any(|share| *share > asked - TOLERANCE_CORES), "{asked}: {shares:?}");
+    }
 }

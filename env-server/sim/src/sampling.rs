@@ -3,7 +3,8 @@
 //! Must not know what the CPU time was spent on.
 
 use ballast_api::{
-    Amounts, ContainerId, ContainerState, Cores, Limit, Limits, Throttling, counters::CounterSample,
+    Amounts, ContainerId, ContainerState, Cores, Limit, Limits, PerResource, Throttling,
+    counters::CounterSample,
 };
 
 use crate::{
@@ -106,6 +107,7 @@ impl Simulation {
                 throttling: rates.map(|(_, throttling)| throttling),
                 limits: limits(self.machine.cpu.quota(index)),
                 baseline: limits(lease.baseline),
+                missing: PerResource::default(),
                 sampled_at_unix_nanos: self
                     .config
                     .start

@@ -25,9 +25,8 @@ async fn serve() -> Server {
     machine.add("p/geo", "50000");
     let metrics = Arc::new(Metrics::default());
     let means = Means {
-        hierarchy: machine.hierarchy().clone(),
+        machine: machine.machine(),
         parents: machine.parents(&["p"]),
-        capacity: Cores::new(2.0).unwrap(),
         sample_interval: Duration::from_secs(1),
         clock: Arc::new(SystemClock),
         metrics: metrics.clone(),
@@ -58,8 +57,9 @@ async fn the_client_sees_the_node_as_it_is() {
     let outcome = node.apply(&plan("geo", cores(0.2))).await.unwrap();
     assert_eq!(outcome.applied[0].before, Limits::of_cpu(cores(0.5)));
     assert_eq!(server.machine.quota("p/geo"), "20000");
-    assert_eq!(node.containers().await.unwrap()[0].baseline, Limits::of_cpu(cores(0.5)));
-    assert_eq!(node.restore(&name("geo")).await.unwrap(), Limits::of_cpu(cores(0.5)));
+    let own = Some(cores(0.5));
+    assert_eq!(node.containers().await.unwrap()[0].baseline.cpu, own);
+    assert_eq!(node.restore(&name("geo")).await.unwrap().cpu, own);
     assert_eq!(server.machine.quota("p/geo"), "50000");
 }
 

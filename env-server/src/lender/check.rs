@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ballast_api::{
-    Capability, CgroupVersion, ContainerName, Cores, Limit, LimitChange, Limits, NodeError, PerResource,
-    Plan, Resource,
+    Amounts, Capability, ContainerName, Limit, LimitChange, Limits, NodeError, PerResource, Plan,
 };
-use ballast_kernel::{CpuControl, KernelError};
 
 use super::{Container, Means, internal};
-use crate::discovery::Place;
+use crate::{
+    controls::{Controls, Devices, Reading},
+    discovery::Place,
+};
 
 /// The longest lease, in seconds.
 const LONGEST_LEASE_S: f64 = 3600.0;
@@ -20,29 +21,13 @@ const LONGEST_LEASE_S: f64 = 3600.0;
 pub(super) struct Change {
     pub(super) name: ContainerName,
     pub(super) place: Place,
-    pub(super) cpu: CpuControl,
+    pub(super) devices: Devices,
+    pub(super) controls: Controls,
     pub(super) requested: Limits,
-    /// In force now.
-    pub(super) before: Limit<Cores>,
+    /// In force now, of the resources asked for.
+    pub(super) before: Limits,
     /// What the kernel will make of the request.
-    pub(super) target: Limit<Cores>,
-}
-
-/// What a node with a kernel can do with each resource.
-#[must_use]
-pub(crate) fn capabilities(version: CgroupVersion) -> PerResource<Capability> {
-    let cpu = match version {
-        CgroupVersion::V2 => "cgroup v2 cpu.max",
-        _ => "cgroup v1 cpu.cfs_quota_us",
-    };
-    PerResource::from_fn(|resource| {
-        Some(match resource {
-            Resource::Cpu => Capability::Available { mechanism: cpu.to_owned() },
-            other => {
-                Capability::Unavailable { reason: format!("this env-server does not control the {other}") }
-            }
-        })
-    })
+    pub(super) target: Limits,
 }
 
 /// The changes of a plan, all of them or none.
@@ -62,12 +47,12 @@ pub(super) fn changes(
             .push(format!("lease_seconds must be more than 0 and at most {LONGEST_LEASE_S}, not {lease}"));
     }
     let mut seen = BTreeSet::new();
-    let capabilities = capabilities(means.hierarchy.version());
+    let capabilities = means.machine.capabilities();
     for LimitChange { container, limits } in &plan.changes {
         if !seen.insert(container) {
             problems.push(format!("{container} is changed twice"));
         }
-        check_resources(container, limits, &capabilities, means.capacity, &mut problems);
+        check_resources(container, limits, &capabilities, means.machine.capacity(), &mut problems);
     }
     let mut changes = Vec::new();
     let mut refusal = None;
@@ -89,7 +74,7 @@ fn check_resources(
     name: &ContainerName,
     limits: &Limits,
     capabilities: &PerResource<Capability>,
-    capacity: Cores,
+    capacity: &Amounts,
     problems: &mut Vec<String>,
 ) {
     if limits.named().next().is_none() {
@@ -100,7 +85,7 @@ fn check_resources(
             problems.push(format!("{name}: {reason}"));
         }
     }
-    if let Some(Limit::At(asked)) = limits.cpu
+    if let (Some(Limit::At(asked)), Some(capacity)) = (limits.cpu, capacity.cpu)
         && asked > capacity
     {
         problems.push(format!(
@@ -109,8 +94,8 @@ fn check_resources(
     }
 }
 
-/// The change as it would be made; none when it has no CPU limit, or one that is a problem. The outer error stops the
-/// check, the inner one is a refusal that counts only when there are no problems.
+/// The change as it would be made; none when it has problems. The outer error stops the check, the inner one is a refusal
+/// that counts only when there are no problems.
 fn look_up(
     generation: u64,
     LimitChange { container: name, limits }: &LimitChange,
@@ -123,22 +108,32 @@ fn look_up(
         let (offered, current) = (generation, container.generation);
         return Ok(Err(NodeError::StaleGeneration { container: name.to_string(), offered, current }));
     }
-    let Some(asked) = limits.cpu else { return Ok(Ok(None)) };
-    let cpu = container.cpu.clone();
-    match cpu.limit().and_then(|before| Ok((before, cpu.rounded(asked)?))) {
+    let mut found = Vec::new();
+    let read = container.controls.limits();
+    let target = read.and_then(|reading| {
+        found = cannot_be_limited(limits, &reading, &container.missing);
+        Ok((reading.limits.among(limits), container.controls.rounded(limits, &mut found)?))
+    });
+    problems.extend(found.iter().map(|problem| format!("{name}: {problem}")));
+    match target {
+        Ok(_) if !found.is_empty() => Ok(Ok(None)),
         Ok((before, target)) => Ok(Ok(Some(Change {
             name: name.clone(),
             place: container.place.clone(),
-            cpu,
+            devices: container.devices,
+            controls: container.controls.clone(),
             requested: *limits,
             before,
             target,
         }))),
-        Err(KernelError::LimitTooSmall { asked, smallest, .. }) => {
-            problems.push(format!("{name}: {asked} is too little, the smallest limit is {smallest:.4}"));
-            Ok(Ok(None))
-        }
         Err(error) if error.is_gone() => Ok(Err(unknown())),
         Err(error) => Err(internal(&error)),
     }
+}
+
+/// Why a container cannot be limited in a resource that is asked for, although its machine can.
+fn cannot_be_limited(asked: &Limits, reading: &Reading, missing: &PerResource<String>) -> Vec<String> {
+    let absent = reading.failed.clone().or(missing.clone());
+    let reasons = asked.named().filter_map(|resource| Some((resource, absent.get(resource)?)));
+    reasons.map(|(resource, reason)| format!("its {resource} cannot be limited: {reason}")).collect()
 }

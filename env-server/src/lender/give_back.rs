@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use ballast_api::with_causes;
-use ballast_kernel::{CgroupPath, CpuControl, KernelError};
+use ballast_kernel::{CgroupPath, KernelError};
 use tracing::{info, warn};
 
 use super::Lender;
@@ -62,8 +62,10 @@ impl Lender {
     fn restore_baseline(&self, path: &CgroupPath) -> Result<(), KernelError> {
         let Some(loan) = self.loans.get(path) else { return Ok(()) };
         let place = Place { path: path.clone(), identity: loan.identity };
-        let Some(baseline) = loan.baseline.cpu.filter(|_| self.exists(&place)) else { return Ok(()) };
-        match CpuControl::new(&self.means.hierarchy, path).set_limit(baseline) {
+        if !self.exists(&place) {
+            return Ok(());
+        }
+        match self.means.machine.controls(path, &loan.devices).set_each(&loan.baseline) {
             Err(error) if self.exists(&place) => Err(error),
             _ => Ok(()),
         }

@@ -4,12 +4,19 @@
 
 use std::time::Duration;
 
-use ballast_api::{AppliedLimits, Cores, Limit, Limits, NodeError, Plan, PlanOutcome, with_causes};
+use ballast_api::{AppliedLimits, Limits, NodeError, Plan, PlanOutcome, with_causes};
 use ballast_kernel::{CgroupPath, KernelError};
 use tracing::{info, warn};
 
 use super::{Lender, Loan, check::Change, internal};
-use crate::discovery::Place;
+use crate::{controls::Reading, discovery::Place};
+
+/// A container some of whose own limits a plan was the first to put into the books.
+pub(super) struct Borrowed {
+    path: CgroupPath,
+    /// What the books said before; nothing when it was lent nothing.
+    earlier: Option<Limits>,
+}
 
 impl Lender {
     pub(super) fn execute(
@@ -21,56 +28,69 @@ impl Lender {
         let applied = if plan.dry_run {
             changes.iter().map(|change| change.target).collect()
         } else {
-            let first_touched = self.borrow_limits(&changes, now)?;
-            let applied = self.write(&changes, &first_touched, now)?;
+            let borrowed = self.borrow_limits(&changes, now)?;
+            let applied = self.write(&changes, &borrowed, now)?;
             self.hold(&changes, plan, now);
             applied
         };
         let applied = changes.into_iter().zip(applied).map(|(change, applied)| AppliedLimits {
             container: change.name,
             requested: change.requested,
-            before: Limits::of_cpu(change.before),
-            applied: Limits::of_cpu(applied),
+            before: change.before,
+            applied,
         });
         Ok(PlanOutcome { generation: plan.generation, dry_run: plan.dry_run, applied: applied.collect() })
     }
 
-    /// Puts the baselines of containers that are not lent anything yet into the journal, and answers which these are.
+    /// Puts the container's own limits into the journal, of all resources that are to be touched for the first time.
     pub(super) fn borrow_limits(
         &mut self,
         changes: &[Change],
         now: Duration,
-    ) -> Result<Vec<CgroupPath>, NodeError> {
-        let first_touched: Vec<_> =
-            changes.iter().filter(|change| !self.loans.contains_key(&change.place.path)).collect();
-        for change in &first_touched {
+    ) -> Result<Vec<Borrowed>, NodeError> {
+        let mut borrowed = Vec::new();
+        for change in changes {
             let Place { path, identity } = change.place.clone();
-            let baseline = Limits::of_cpu(change.before);
-            self.loans.insert(path, Loan { identity, baseline, due: now, failed_attempts: 0 });
+            let owned = self.loans.get(&path).map(|loan| loan.baseline);
+            let baseline = owned.unwrap_or_default().or(change.before);
+            if owned == Some(baseline) {
+                continue;
+            }
+            let loan = Loan { identity, devices: change.devices, baseline, due: now, failed_attempts: 0 };
+            self.loans.entry(path.clone()).or_insert(loan).baseline = baseline;
+            borrowed.push(Borrowed { path, earlier: owned });
         }
-        let paths: Vec<_> = first_touched.iter().map(|change| change.place.path.clone()).collect();
-        if !paths.is_empty()
+        if !borrowed.is_empty()
             && let Err(error) = self.write_journal(|_| true)
         {
-            self.loans.retain(|path, _| !paths.contains(path));
+            borrowed.iter().for_each(|borrowed| drop(self.forget(borrowed)));
             return Err(internal(&error));
         }
-        Ok(paths)
+        Ok(borrowed)
     }
 
-    /// Writes one limit after the other and answers what is in force. A failure undoes all of it.
+    /// Makes the books say what they said before [`Self::borrow_limits`], and answers what they said until now.
+    fn forget(&mut self, Borrowed { path, earlier }: &Borrowed) -> Option<(CgroupPath, Loan)> {
+        let borrowed = self.loans.remove(path)?;
+        if let Some(baseline) = *earlier {
+            self.loans.insert(path.clone(), Loan { baseline, ..borrowed.clone() });
+        }
+        Some((path.clone(), borrowed))
+    }
+
+    /// Writes one container's limits after the other and answers what is in force. A failure undoes all of it.
     fn write(
         &mut self,
         changes: &[Change],
-        first_touched: &[CgroupPath],
+        borrowed: &[Borrowed],
         now: Duration,
-    ) -> Result<Vec<Limit<Cores>>, NodeError> {
+    ) -> Result<Vec<Limits>, NodeError> {
         let mut applied = Vec::new();
         for (index, change) in changes.iter().enumerate() {
-            match change.cpu.set_limit(change.target) {
-                Ok(limit) => applied.push(limit),
-                // The one that failed is undone too: it may have been written and only not read back.
-                Err(error) => return Err(self.undo(&changes[..=index], first_touched, &error, now)),
+            match change.controls.set(&change.target) {
+                Ok(limits) => applied.push(limits),
+                // The one that failed is undone too: it may have been written in part, or only not read back.
+                Err(error) => return Err(self.undo(&changes[..=index], borrowed, &error, now)),
             }
         }
         Ok(applied)
@@ -79,7 +99,7 @@ impl Lender {
     pub(super) fn undo(
         &mut self,
         written: &[Change],
-        first_touched: &[CgroupPath],
+        borrowed: &[Borrowed],
         error: &KernelError,
         now: Duration,
     ) -> NodeError {
@@ -90,12 +110,14 @@ impl Lender {
                 loan.due = now;
             }
         }
-        let stays_lent = |path: &CgroupPath| stuck.iter().any(|change| change.place.path == *path);
-        let undone = |path: &CgroupPath| first_touched.contains(path) && !stays_lent(path);
-        match self.write_journal(|path| !undone(path)) {
-            Ok(()) => self.loans.retain(|path, _| !undone(path)),
+        let is_stuck = |path: &CgroupPath| stuck.iter().any(|change| change.place.path == *path);
+        // What is stuck stays lent and due, with all that was borrowed.
+        let undone = borrowed.iter().filter(|borrowed| !is_stuck(&borrowed.path));
+        let lent: Vec<_> = undone.filter_map(|borrowed| self.forget(borrowed)).collect();
+        if let Err(error) = self.write_journal(|_| true) {
             // They stay lent and due: writing the baseline once more does no harm, and the journal is tried again.
-            Err(error) => warn!(error = with_causes(&error), "journal not shortened"),
+            warn!(error = with_causes(&error), "journal not shortened");
+            self.loans.extend(lent.into_iter().map(|(path, loan)| (path, Loan { due: now, ..loan })));
         }
         // The one that failed is the last that was written.
         let container = written.last().map(|change| change.name.to_string()).unwrap_or_default();
@@ -110,14 +132,14 @@ impl Lender {
         }
     }
 
-    /// Whether the limit is what it was before the plan.
+    /// Whether the limits are what they were before the plan.
     fn undo_one(&self, change: &Change) -> bool {
-        let before = change.before;
-        if !self.exists(&change.place) || change.cpu.limit().is_ok_and(|limit| limit == before) {
+        let is_as_before = |reading: Reading| reading.limits.among(&change.before) == change.before;
+        if !self.exists(&change.place) || change.controls.limits().is_ok_and(is_as_before) {
             return true;
         }
-        match change.cpu.set_limit(before) {
-            Ok(_) => true,
+        match change.controls.set_each(&change.before) {
+            Ok(()) => true,
             Err(_) if !self.exists(&change.place) => true,
             Err(error) => {
                 warn!(container = %change.name, error = with_causes(&error), "change not undone");
@@ -138,8 +160,8 @@ impl Lender {
                 container.generation = plan.generation;
             }
             info!(
-                container = %change.name, before = %change.before, limit = %change.target,
-                generation = plan.generation, lease_seconds = plan.lease_seconds, "limit lent"
+                container = %change.name, before = %change.before, limits = %change.target,
+                generation = plan.generation, lease_seconds = plan.lease_seconds, "limits lent"
             );
         }
     }

@@ -1,7 +1,7 @@
 //! Random lives of a lender against a model of ten lines: whatever plans, expiries, restorations, crashes and restarts
 //! come in whatever order, the limits in force are those of the model.
 
-use ballast_api::LimitChange;
+use ballast_api::{BytesPerSecond, Cores, Limit, LimitChange, ReadWrite};
 use proptest::prelude::*;
 
 use super::*;
@@ -12,19 +12,49 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Quotas at a period of 100 ms. The first is too small, the last more than the machine has.
 const QUOTAS_US: [i64; 7] = [500, 1000, 20_000, 50_000, 200_000, -1, 250_000];
 
+/// Bytes written per second; none for no limit.
+const RATES: [Option<u64>; 3] = [None, Some(4096), Some(1 << 20)];
+
+/// What a plan asks of one container; an index each, none for a resource that it leaves alone.
+#[derive(Debug, Clone, Copy)]
+struct Pick {
+    container: usize,
+    quota: Option<usize>,
+    rate: Option<usize>,
+}
+
+fn pick() -> impl Strategy<Value = Pick> {
+    let quota = proptest::option::weighted(0.8, 0..QUOTAS_US.len());
+    let rate = proptest::option::weighted(0.5, 0..RATES.len());
+    (0..NAMES.len(), quota, rate).prop_map(|(container, quota, rate)| Pick { container, quota, rate })
+}
+
+impl Pick {
+    fn limits(self) -> Limits {
+        let quota = self.quota.map(|quota| Limits::of_cpu(limit(QUOTAS_US[quota]))).unwrap_or_default();
+        let rate = self.rate.map(|rate| disk(RATES[rate])).unwrap_or_default();
+        quota.or(rate)
+    }
+
+    fn in_bounds(self) -> bool {
+        let named = self.quota.is_some() || self.rate.is_some();
+        named && self.quota.is_none_or(|quota| !matches!(QUOTAS_US[quota], 500 | 250_000))
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Event {
-    Plan { picks: Vec<(usize, usize)>, generations_back: u64, lease_s: u64, dry_run: bool },
+    Plan { picks: Vec<Pick>, generations_back: u64, lease_s: u64, dry_run: bool },
     Wait { seconds: u64 },
     Restore(usize),
     Crash,
-    Replace { container: usize, quota: usize },
+    Replace { container: usize, quota: usize, rate: usize },
     Vanish(usize),
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let container = || 0..NAMES.len();
-    let picks = proptest::collection::vec((container(), 0..QUOTAS_US.len()), 0..4);
+    let picks = proptest::collection::vec(pick(), 0..4);
     // Mostly fresh plans with a real lease, or hardly one would be accepted.
     let generations_back = prop_oneof![4 => Just(0u64), 1 => Just(1), 1 => Just(2)];
     let lease_s = prop_oneof![1 => Just(0u64), 8 => 1..15u64];
@@ -41,21 +71,25 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0..10u64).prop_map(|seconds| Event::Wait { seconds }),
         1 => container().prop_map(Event::Restore),
         1 => Just(Event::Crash),
-        1 => (container(), 2..QUOTAS_US.len()).prop_map(|(container, quota)| Event::Replace { container, quota }),
+        1 => (container(), 2..QUOTAS_US.len(), 0..RATES.len())
+            .prop_map(|(container, quota, rate)| Event::Replace { container, quota, rate }),
         1 => container().prop_map(Event::Vanish),
     ]
 }
 
+/// Microseconds of quota, and bytes written per second.
+type Both = (i64, Option<u64>);
+
 #[derive(Debug, Clone, Copy)]
 struct Model {
-    own: i64,
-    in_force: i64,
+    own: Both,
+    in_force: Both,
     due_s: Option<u64>,
     generation: u64,
 }
 
 impl Model {
-    fn new(own: i64) -> Self {
+    fn new(own: Both) -> Self {
         Self { own, in_force: own, due_s: None, generation: 0 }
     }
 
@@ -75,9 +109,8 @@ struct Life {
 
 fn open(machine: &FakeMachine, now_s: u64) -> Lender {
     let means = Means {
-        hierarchy: machine.hierarchy().clone(),
+        machine: machine.machine(),
         parents: machine.parents(&["p"]),
-        capacity: Cores::new(2.0).unwrap(),
         sample_interval: Duration::from_secs(1),
         clock: FakeClock::at(0.0),
         metrics: Arc::new(Metrics::default()),
@@ -90,15 +123,33 @@ fn limit(quota_us: i64) -> Limit<Cores> {
     if quota_us < 0 { Limit::Max } else { cores(f64::from(i32::try_from(quota_us).unwrap()) / 100_000.0) }
 }
 
+fn disk(write: Option<u64>) -> Limits {
+    #[expect(clippy::cast_precision_loss, reason = "rates of a test")]
+    let write = write.map_or(Limit::Max, |rate| Limit::At(BytesPerSecond::new(rate as f64).unwrap()));
+    Limits { disk: Some(ReadWrite { read: Limit::Max, write }), ..Limits::default() }
+}
+
+/// What is shown of a container; nobody limits operations.
+fn shown((quota_us, write): Both) -> Limits {
+    let operations = Some(ReadWrite { read: Limit::Max, write: Limit::Max });
+    let operations = Limits { disk_operations: operations, ..Limits::default() };
+    Limits::of_cpu(limit(quota_us)).or(disk(write)).or(operations)
+}
+
 fn path(container: usize) -> String {
     format!("p/{}", NAMES[container])
 }
 
+fn add(machine: &FakeMachine, container: usize, (quota_us, write): Both) {
+    machine.add(&path(container), &quota_us.to_string());
+    machine.put_disk(&path(container), ReadWrite { read: None, write });
+}
+
 impl Life {
     fn new(machine: FakeMachine) -> Self {
-        let own = [-1, 50_000, 150_000];
-        for (container, quota) in own.into_iter().enumerate() {
-            machine.add(&path(container), &quota.to_string());
+        let own = [(-1, None), (50_000, Some(9000)), (150_000, None)];
+        for (container, own) in own.into_iter().enumerate() {
+            add(&machine, container, own);
         }
         let lender = open(&machine, 0);
         Self { machine, lender, models: own.map(|own| Some(Model::new(own))), now_s: 0, generation: 2 }
@@ -124,7 +175,7 @@ impl Life {
                 let answer = self.lender.restore(&name(NAMES[*container]), self.now());
                 let model = &mut self.models[*container];
                 model.iter_mut().for_each(Model::give_back);
-                assert_eq!(answer.ok(), model.map(|model| Limits::of_cpu(limit(model.own))));
+                assert_eq!(answer.ok(), model.map(|model| shown(model.own)));
             }
             Event::Crash => {
                 // Nothing is told to the old one: it is gone between two instructions.
@@ -133,10 +184,10 @@ impl Life {
                     *model = Model::new(model.own);
                 }
             }
-            Event::Replace { container, quota } => {
+            Event::Replace { container, quota, rate } => {
                 self.vanish(*container);
-                let own = QUOTAS_US[*quota];
-                self.machine.add(&path(*container), &own.to_string());
+                let own = (QUOTAS_US[*quota], RATES[*rate]);
+                add(&self.machine, *container, own);
                 self.models[*container] = Some(Model::new(own));
             }
             Event::Vanish(container) => self.vanish(*container),
@@ -149,29 +200,27 @@ impl Life {
         }
     }
 
-    fn plan(&mut self, picks: &[(usize, usize)], generations_back: u64, lease_s: u64, dry_run: bool) {
+    fn plan(&mut self, picks: &[Pick], generations_back: u64, lease_s: u64, dry_run: bool) {
         self.generation += 1;
         let generation = self.generation - generations_back;
-        let change = |(container, quota): &(usize, usize)| LimitChange {
-            container: name(NAMES[*container]),
-            limits: Limits::of_cpu(limit(QUOTAS_US[*quota])),
-        };
+        let change =
+            |pick: &Pick| LimitChange { container: name(NAMES[pick.container]), limits: pick.limits() };
         let changes: Vec<_> = picks.iter().map(change).collect();
-        let distinct: BTreeSet<_> = picks.iter().map(|(container, _)| container).collect();
+        let distinct: BTreeSet<_> = picks.iter().map(|pick| pick.container).collect();
+        let is_fresh = |model: Model| model.generation <= generation;
         let acceptable = lease_s > 0
             && distinct.len() == picks.len()
-            && picks.iter().all(|(container, quota)| {
-                let in_bounds = !matches!(QUOTAS_US[*quota], 500 | 250_000);
-                in_bounds && self.models[*container].is_some_and(|model| model.generation <= generation)
-            });
+            && picks.iter().all(|pick| pick.in_bounds() && self.models[pick.container].is_some_and(is_fresh));
         #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
         let plan = Plan { generation, lease_seconds: lease_s as f64, dry_run, changes };
         let outcome = self.lender.apply(&plan, self.now());
         assert_eq!(outcome.is_ok(), acceptable, "{plan:?} gave {outcome:?}");
         if acceptable && !dry_run {
-            for (container, quota) in picks {
-                let model = self.models[*container].as_mut().unwrap();
-                model.in_force = QUOTAS_US[*quota];
+            for pick in picks {
+                let model = self.models[pick.container].as_mut().unwrap();
+                let (quota, rate) = model.in_force;
+                let quota = pick.quota.map_or(quota, |quota| QUOTAS_US[quota]);
+                model.in_force = (quota, pick.rate.map_or(rate, |rate| RATES[rate]));
                 model.due_s = Some(self.now_s + lease_s);
                 model.generation = generation;
             }
@@ -185,10 +234,17 @@ impl Life {
         let alive = || (0..NAMES.len()).filter_map(|i| self.models[i].map(|model| (i, model)));
         assert_eq!(states.len(), alive().count());
         for ((container, model), state) in alive().zip(&states) {
-            assert_eq!(self.machine.quota(&path(container)), model.in_force.to_string(), "{}", state.name);
+            let (quota, write) = model.in_force;
+            assert_eq!(self.machine.quota(&path(container)), quota.to_string(), "{}", state.name);
+            assert_eq!(
+                self.machine.disk(&path(container)),
+                ReadWrite { read: None, write },
+                "{}",
+                state.name
+            );
             assert_eq!(state.name.as_str(), NAMES[container]);
-            assert_eq!(state.limits, Limits::of_cpu(limit(model.in_force)));
-            assert_eq!(state.baseline, Limits::of_cpu(limit(model.own)));
+            assert_eq!(state.limits, shown(model.in_force));
+            assert_eq!(state.baseline, shown(model.own));
             assert_eq!(state.generation, model.generation);
             #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
             let remaining = model.due_s.map(|due_s| (due_s - self.now_s) as f64);

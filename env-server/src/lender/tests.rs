@@ -1,6 +1,6 @@
 //! The lender on a fake machine: what it refuses, what it undoes, and what survives it.
 
-use ballast_api::{BytesPerSecond, LimitChange, ReadWrite};
+use ballast_api::{BitsPerSecond, BytesPerSecond, Cores, EgressIngress, Limit, LimitChange, ReadWrite};
 
 use super::*;
 use crate::fake::{FakeClock, FakeMachine, cores, name};
@@ -9,9 +9,8 @@ const START: Duration = Duration::ZERO;
 
 fn means(machine: &FakeMachine) -> Means {
     Means {
-        hierarchy: machine.hierarchy().clone(),
+        machine: machine.machine(),
         parents: machine.parents(&["p"]),
-        capacity: Cores::new(2.0).unwrap(),
         sample_interval: Duration::from_secs(1),
         clock: FakeClock::at(0.0),
         metrics: Arc::new(Metrics::default()),
@@ -44,6 +43,21 @@ fn plan(generation: u64, changes: &[(&str, Limit<Cores>)]) -> Plan {
     Plan { generation, lease_seconds: 10.0, dry_run: false, changes: changes.iter().map(change).collect() }
 }
 
+/// What is shown of a container: its disk is not limited.
+fn shown(cpu: Limit<Cores>) -> Limits {
+    let unlimited = Limits {
+        disk: Some(ReadWrite { read: Limit::Max, write: Limit::Max }),
+        disk_operations: Some(ReadWrite { read: Limit::Max, write: Limit::Max }),
+        ..Limits::default()
+    };
+    Limits::of_cpu(cpu).or(unlimited)
+}
+
+fn writing_at(rate: f64) -> Limits {
+    let write = Limit::At(BytesPerSecond::new(rate).unwrap());
+    Limits { disk: Some(ReadWrite { read: Limit::Max, write }), ..Limits::default() }
+}
+
 fn quotas(machine: &FakeMachine) -> [String; 2] {
     [machine.quota("p/a"), machine.quota("p/b")]
 }
@@ -57,8 +71,8 @@ fn a_plan_is_lent_and_answers_what_is_in_force() {
     assert_eq!((b.before, b.applied), (Limits::of_cpu(cores(0.5)), Limits::of_cpu(cores(0.123_46))));
     assert_eq!((a.before, a.applied), (Limits::of_cpu(Limit::Max), Limits::of_cpu(Limit::Max)));
     let states = lender.containers(Duration::from_secs(4)).unwrap();
-    assert_eq!(states[1].baseline, Limits::of_cpu(cores(0.5)));
-    assert_eq!(states[1].limits, Limits::of_cpu(cores(0.123_46)));
+    assert_eq!(states[1].baseline, shown(cores(0.5)));
+    assert_eq!(states[1].limits, shown(cores(0.123_46)));
     assert_eq!((states[1].generation, states[1].lease_remaining_seconds), (3, Some(6.0)));
     assert_eq!(journalled(&machine), ["p/a", "p/b"]);
 }
@@ -69,13 +83,22 @@ fn every_problem_of_a_plan_is_told_and_nothing_is_written() {
     let mut lender = open(&machine, START);
     let mut bad = plan(1, &[("a", cores(0.005)), ("b", cores(3.0)), ("b", cores(0.3))]);
     bad.lease_seconds = 3601.0;
-    let disk = Limit::At(BytesPerSecond::ZERO);
-    bad.changes[0].limits.disk = Some(ReadWrite { read: disk, write: disk });
+    let network = Limit::At(BitsPerSecond::ZERO);
+    bad.changes[0].limits.network = Some(EgressIngress { egress: network, ingress: network });
+    bad.changes[1].limits.disk = writing_at(0.0).disk;
     bad.changes.push(LimitChange { container: name("c"), limits: Limits::default() });
     let NodeError::Invalid { problems } = lender.apply(&bad, START).unwrap_err() else { panic!() };
     let told = problems.join("\n");
-    let parts =
-        ["3600", "a: 0.005", "smallest limit is 0.0100", "b: 3 cores", "twice", "disk", "c: the change"];
+    let parts = [
+        "3600",
+        "a: 0.005",
+        "smallest limit is 0.0100",
+        "b: 3 cores",
+        "b: 0 bytes/s",
+        "twice",
+        "network",
+        "c: the change",
+    ];
     for part in parts {
         assert!(told.contains(part), "{part} is missing in {told}");
     }
@@ -87,6 +110,57 @@ fn every_problem_of_a_plan_is_told_and_nothing_is_written() {
     assert_eq!(unknown, NodeError::UnknownContainer { container: "geo".to_owned() });
     assert_eq!(quotas(&machine), ["-1", "50000"]);
     assert!(journalled(&machine).is_empty());
+}
+
+#[test]
+fn each_resource_is_lent_and_given_back_on_its_own() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(1, &[("a", cores(0.5))]), START).unwrap();
+    // Somebody limits the disk, which nobody has been lent: from here on that is the container's own.
+    machine.put_disk("p/a", ReadWrite { read: Some(7000), write: None });
+    let disk = LimitChange { container: name("a"), limits: writing_at(5000.0) };
+    let outcome = lender.apply(&Plan { changes: vec![disk], ..plan(2, &[]) }, START).unwrap();
+    let read = Limit::At(BytesPerSecond::new(7000.0).unwrap());
+    assert_eq!(outcome.applied[0].before.disk, Some(ReadWrite { read, write: Limit::Max }));
+    assert_eq!(outcome.applied[0].applied, writing_at(5000.0), "only what was asked for is told");
+    assert_eq!(machine.quota("p/a"), "50000", "the CPU is still lent");
+    assert_eq!(machine.disk("p/a"), ReadWrite { read: None, write: Some(5000) });
+    // The journal knows both, whichever was lent first.
+    drop(lender);
+    open(&machine, START);
+    assert_eq!(machine.quota("p/a"), "-1");
+    assert_eq!(machine.disk("p/a"), ReadWrite { read: Some(7000), write: None });
+}
+
+#[test]
+fn a_write_that_fails_undoes_the_resources_before_it() {
+    let machine = two();
+    machine.refuse_disk_writes("p/b");
+    let mut lender = open(&machine, START);
+    let both = Limits::of_cpu(cores(0.3)).or(writing_at(5000.0));
+    let change = |container: &str| LimitChange { container: name(container), limits: both };
+    let asked = Plan { changes: vec![change("a"), change("b")], ..plan(1, &[]) };
+    let error = lender.apply(&asked, START).unwrap_err();
+    assert!(matches!(&error, NodeError::WriteFailed { container, .. } if container == "b"), "{error}");
+    assert_eq!(quotas(&machine), ["-1", "50000"]);
+    assert_eq!(machine.disk("p/a"), ReadWrite { read: None, write: None });
+    assert_eq!((lender.loans(), journalled(&machine).len()), (0, 0));
+}
+
+#[test]
+fn a_resource_that_one_container_lacks_is_told_and_the_rest_goes_on() {
+    let machine = two();
+    machine.lose_disk("p/a");
+    let mut lender = open(&machine, START);
+    let states = lender.containers(START).unwrap();
+    assert_eq!((states[0].limits.disk, states[1].limits.disk.is_some()), (None, true));
+    assert!(states[0].missing.disk.is_some() && states[1].missing.disk.is_none(), "{:?}", states[0].missing);
+    let disk = LimitChange { container: name("a"), limits: writing_at(5000.0) };
+    let refused = lender.apply(&Plan { changes: vec![disk], ..plan(1, &[]) }, START).unwrap_err();
+    assert!(refused.to_string().contains("its disk cannot be limited"), "{refused}");
+    lender.apply(&plan(1, &[("a", cores(0.5))]), START).unwrap();
+    assert_eq!(quotas(&machine), ["50000", "50000"]);
 }
 
 #[test]
@@ -152,7 +226,7 @@ fn what_cannot_be_undone_is_told_and_goes_back_to_the_baseline_later() {
     let asked = plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]);
     let changes = lender.check(&asked).unwrap();
     let first_touched = lender.borrow_limits(&changes, START).unwrap();
-    changes[0].cpu.set_limit(changes[0].target).unwrap();
+    changes[0].controls.set(&changes[0].target).unwrap();
     machine.refuse_writes("p/a");
     let refused = KernelError::InvalidPath { text: "x".to_owned(), reason: "stands for any refusal" };
     let error = lender.undo(&changes, &first_touched, &refused, START);
@@ -194,7 +268,7 @@ fn a_crash_at_any_moment_of_a_plan_is_put_right_by_the_next_start() {
         let changes = lender.check(&plan(1, &[("a", cores(0.5)), ("b", cores(0.3))])).unwrap();
         lender.borrow_limits(&changes, START).unwrap();
         for change in &changes[..written] {
-            change.cpu.set_limit(change.target).unwrap();
+            change.controls.set(&change.target).unwrap();
         }
         drop(lender);
         assert_eq!(open(&machine, START).loans(), 0);

@@ -1,0 +1,132 @@
+//! cgroup v1: `blkio.throttle.*`. One file for each limit, one line for each disk.
+//!
+//! Must not know of v2. The rules are those of the kernel's blkio-controller.rst: a line is `MAJOR:MINOR RATE`, rate 0
+//! removes it, and a cgroup's limits do not hold for its children's processes unless `cgroup.sane_behavior` is set.
+
+use std::{collections::BTreeMap, path::Path};
+
+use ballast_api::ReadWrite;
+
+use super::{DeviceNumber, DiskCounters, Throttle};
+use crate::{error::KernelError, file};
+
+/// What a file of limits is called.
+const BYTES: ReadWrite<&str> =
+    ReadWrite { read: "blkio.throttle.read_bps_device", write: "blkio.throttle.write_bps_device" };
+const OPERATIONS: ReadWrite<&str> =
+    ReadWrite { read: "blkio.throttle.read_iops_device", write: "blkio.throttle.write_iops_device" };
+
+pub(super) fn throttle(folder: &Path, device: DeviceNumber) -> Result<Throttle, KernelError> {
+    let limit = |name: &str| {
+        let path = folder.join(name);
+        let text = file::read(&path)?;
+        limit_of(&text, device).ok_or_else(|| file::unexpected(&path, &text, "lines of a disk and a rate"))
+    };
+    Ok(Throttle { bytes: BYTES.try_map(limit)?, operations: OPERATIONS.try_map(limit)? })
+}
+
+pub(super) fn write(
+    folder: &Path,
+    device: DeviceNumber,
+    before: &Throttle,
+    asked: &Throttle,
+) -> Result<(), KernelError> {
+    for (name, before, asked) in [
+        (BYTES.read, before.bytes.read, asked.bytes.read),
+        (BYTES.write, before.bytes.write, asked.bytes.write),
+        (OPERATIONS.read, before.operations.read, asked.operations.read),
+        (OPERATIONS.write, before.operations.write, asked.operations.write),
+    ] {
+        if before != asked {
+            file::write(&folder.join(name), &format!("{device} {}", asked.unwrap_or(0)))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn counters(folder: &Path) -> Result<BTreeMap<DeviceNumber, DiskCounters>, KernelError> {
+    let mut counters: BTreeMap<_, DiskCounters> = BTreeMap::new();
+    for (device, bytes) in counts(&folder.join("blkio.throttle.io_service_bytes_recursive"))? {
+        counters.entry(device).or_default().bytes = bytes;
+    }
+    for (device, operations) in counts(&folder.join("blkio.throttle.io_serviced_recursive"))? {
+        counters.entry(device).or_default().operations = operations;
+    }
+    Ok(counters)
+}
+
+/// Removing a limit that is not there makes the kernel set its throttling up for the disk, which does the counting.
+/// A limit that is there means that this has happened already.
+pub(super) fn start_counting(root: &Path, device: DeviceNumber) -> Result<(), KernelError> {
+    if throttle(root, device)? == Throttle::default() {
+        file::write(&root.join(BYTES.read), &format!("{device} 0"))?;
+    }
+    Ok(())
+}
+
+/// The outer absence means an odd text.
+fn limit_of(text: &str, device: DeviceNumber) -> Option<Option<u64>> {
+    let lines = text.lines().map(|line| {
+        let (device, rate) = line.split_once(' ')?;
+        Some((device.parse::<DeviceNumber>().ok()?, rate.trim().parse::<u64>().ok()?))
+    });
+    let limits: Vec<_> = lines.collect::<Option<_>>()?;
+    // The kernel writes no line for no limit; a plain file of a test keeps the 0 that was written.
+    Some(limits.into_iter().find(|(of, rate)| *of == device && *rate > 0).map(|(_, rate)| rate))
+}
+
+fn counts(path: &Path) -> Result<BTreeMap<DeviceNumber, ReadWrite<u64>>, KernelError> {
+    let text = file::read(path)?;
+    parse_counts(&text)
+        .ok_or_else(|| file::unexpected(path, &text, "lines of a disk, an operation and a count"))
+}
+
+/// Lines `MAJOR:MINOR OPERATION COUNT`, and a last one `Total COUNT`.
+fn parse_counts(text: &str) -> Option<BTreeMap<DeviceNumber, ReadWrite<u64>>> {
+    let mut counts: BTreeMap<DeviceNumber, ReadWrite<u64>> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with("Total")) {
+        let mut words = line.split(' ');
+        let device = words.next()?.parse().ok()?;
+        let (operation, count) = (words.next()?, words.next()?.parse().ok()?);
+        let counts = counts.entry(device).or_default();
+        match operation {
+            "Read" => counts.read = count,
+            "Write" => counts.write = count,
+            // Sync, Async, Discard, Total: the same requests, counted in another way.
+            _ => {}
+        }
+    }
+    Some(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const VDA: DeviceNumber = DeviceNumber { major: 254, minor: 0 };
+
+    #[test]
+    fn reads_what_the_kernel_writes() {
+        assert_eq!(limit_of("", VDA), Some(None));
+        assert_eq!(limit_of("8:0 5\n254:0 1048576\n", VDA), Some(Some(1_048_576)));
+        for bad in ["254:0", "254:0 -1", "254 1", "x 1"] {
+            assert_eq!(limit_of(bad, VDA), None, "{bad:?}");
+        }
+        let text = "254:0 Read 4096\n254:0 Write 1048576\n254:0 Sync 2097152\n254:0 Async 0\n254:0 Discard 1048576\n\
+                    254:0 Total 2097152\nTotal 2097152\n";
+        let expected = BTreeMap::from([(VDA, ReadWrite { read: 4096, write: 1_048_576 })]);
+        assert_eq!(parse_counts(text), Some(expected));
+        assert_eq!(parse_counts("Total 0\n"), Some(BTreeMap::new()));
+        assert_eq!(parse_counts("254:0 Read\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in "[ -~\\n]{0,200}") {
+            limit_of(&text, VDA);
+            parse_counts(&text);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! cgroup v2: `io.max` and `io.stat`. One line for each disk, `MAJOR:MINOR KEY=VALUE...` (the kernel's cgroup-v2.rst).
+//!
+//! Must not know of v1.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{DeviceNumber, DiskCounters, Throttle};
+use crate::{error::KernelError, file};
+
+pub(super) fn throttle(folder: &Path, device: DeviceNumber) -> Result<Throttle, KernelError> {
+    let path = folder.join("io.max");
+    let text = file::read(&path)?;
+    parse_limits(&text, device).ok_or_else(|| file::unexpected(&path, &text, "limits of disks"))
+}
+
+pub(super) fn write(folder: &Path, device: DeviceNumber, asked: &Throttle) -> Result<(), KernelError> {
+    file::write(&folder.join("io.max"), &render(device, asked))
+}
+
+pub(super) fn counters(folder: &Path) -> Result<BTreeMap<DeviceNumber, DiskCounters>, KernelError> {
+    let path = folder.join("io.stat");
+    let text = file::read(&path)?;
+    parse_counters(&text).ok_or_else(|| file::unexpected(&path, &text, "counters of disks"))
+}
+
+fn render(device: DeviceNumber, Throttle { bytes, operations }: &Throttle) -> String {
+    let word = |raw: Option<u64>| raw.map_or_else(|| "max".to_owned(), |raw| raw.to_string());
+    format!(
+        "{device} rbps={} wbps={} riops={} wiops={}",
+        word(bytes.read),
+        word(bytes.write),
+        word(operations.read),
+        word(operations.write)
+    )
+}
+
+/// A disk without a line has no limits. The outer absence means an odd text.
+fn parse_limits(text: &str, device: DeviceNumber) -> Option<Throttle> {
+    let mut throttle = Throttle::default();
+    for (of, key, value) in pairs(text) {
+        if of? != device {
+            continue;
+        }
+        let raw = if value == "max" { None } else { Some(value.parse().ok()?) };
+        match key {
+            "rbps" => throttle.bytes.read = raw,
+            "wbps" => throttle.bytes.write = raw,
+            "riops" => throttle.operations.read = raw,
+            "wiops" => throttle.operations.write = raw,
+            _ => {}
+        }
+    }
+    Some(throttle)
+}
+
+fn parse_counters(text: &str) -> Option<BTreeMap<DeviceNumber, DiskCounters>> {
+    let mut disks: BTreeMap<DeviceNumber, DiskCounters> = BTreeMap::new();
+    for (device, key, value) in pairs(text) {
+        let disk = disks.entry(device?).or_default();
+        let counter = match key {
+            "rbytes" => &mut disk.bytes.read,
+            "wbytes" => &mut disk.bytes.write,
+            "rios" => &mut disk.operations.read,
+            "wios" => &mut disk.operations.write,
+            // Discards, and what cost models add.
+            _ => continue,
+        };
+        *counter = value.parse().ok()?;
+    }
+    Some(disks)
+}
+
+/// Every `KEY=VALUE` with the disk of its line; the disk is absent where it is not readable. Other words are left out.
+fn pairs(text: &str) -> impl Iterator<Item = (Option<DeviceNumber>, &str, &str)> {
+    text.lines().flat_map(|line| {
+        let (device, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let device = device.parse().ok();
+        rest.split(' ').filter_map(move |pair| pair.split_once('=').map(|(key, value)| (device, key, value)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ballast_api::ReadWrite;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SDA: DeviceNumber = DeviceNumber { major: 8, minor: 0 };
+
+    #[test]
+    fn reads_what_the_kernel_writes() {
+        let text = "8:16 rbps=1 wbps=2 riops=3 wiops=4\n8:0 rbps=max wbps=1048576 riops=max wiops=120\n";
+        let expected = Throttle {
+            bytes: ReadWrite { read: None, write: Some(1_048_576) },
+            operations: ReadWrite { read: None, write: Some(120) },
+        };
+        assert_eq!(parse_limits(text, SDA), Some(expected));
+        assert_eq!(parse_limits("", SDA), Some(Throttle::default()));
+        for bad in ["8:0 rbps=-1", "8:0 rbps=", "x rbps=1"] {
+            assert_eq!(parse_limits(bad, SDA), None, "{bad:?}");
+        }
+        let text = "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n253:0 \n";
+        let expected = DiskCounters {
+            bytes: ReadWrite { read: 4096, write: 8192 },
+            operations: ReadWrite { read: 1, write: 2 },
+        };
+        assert_eq!(parse_counters(text), Some(BTreeMap::from([(SDA, expected)])));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(raw in proptest::array::uniform4(proptest::option::of(1u64..))) {
+            let [read, write, reads, writes] = raw;
+            let throttle = Throttle {
+                bytes: ReadWrite { read, write },
+                operations: ReadWrite { read: reads, write: writes },
+            };
+            prop_assert_eq!(parse_limits(&render(SDA, &throttle), SDA), Some(throttle));
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in "[ -~\\n]{0,200}") {
+            parse_limits(&text, SDA);
+            parse_counters(&text);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Disk limits against a real disk: that of the folder for temporary files. Needs root.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod support;
+
+use std::{io::Write, os::unix::fs::MetadataExt, path::Path, time::Duration};
+
+use ballast_api::{BytesPerSecond, Limit, OperationsPerSecond, ReadWrite};
+use ballast_kernel::{
+    Cgroup, DeviceNumber, DiskControl, DiskCounters, DiskLimits, KernelError,
+    disk::{self, device},
+};
+use support::{Process, Scratch, now, sleep};
+
+/// Large enough for seconds of traffic at the limits of these tests.
+const FILE_MIB: u64 = 160;
+
+/// How far from its limit a container may be.
+const TOLERANCE: f64 = 0.05;
+
+const UNLIMITED: DiskLimits = DiskLimits {
+    bytes: ReadWrite { read: Limit::Max, write: Limit::Max },
+    operations: ReadWrite { read: Limit::Max, write: Limit::Max },
+};
+
+/// A cgroup with a disk, and a file there.
+struct Bench {
+    scratch: Scratch,
+    group: Cgroup,
+    control: DiskControl,
+    file: tempfile::NamedTempFile,
+}
+
+impl Bench {
+    /// Absent, with the reason on stderr, where this machine cannot run the test.
+    fn new(test: &str) -> Option<Self> {
+        let skipped = |reason: String| {
+            eprintln!("SKIPPED {test}: {reason}");
+            None
+        };
+        let scratch = Scratch::new(test)?;
+        let group = scratch.child("busy");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // A file with holes would be read without the disk.
+        (0..FILE_MIB).for_each(|_| file.as_file().write_all(&[7; 1 << 20]).unwrap());
+        file.as_file().sync_all().unwrap();
+        let partition = DeviceNumber::from_raw(file.as_file().metadata().unwrap().dev());
+        let disk = match device::whole_disk(Path::new("/sys/dev/block"), partition) {
+            Ok(disk) => disk,
+            Err(error) => return skipped(format!("temporary files are on no disk: {error}")),
+        };
+        let Some(control) = DiskControl::new(scratch.tree.hierarchy(), group.path(), disk) else {
+            return skipped("no cgroup hierarchy has the block controller".to_owned());
+        };
+        if let Err(error) = control.limits() {
+            return skipped(error.to_string());
+        }
+        disk::start_counting(scratch.tree.hierarchy(), disk).unwrap();
+        Some(Self { scratch, group, control, file })
+    }
+
+    fn counters(&self) -> DiskCounters {
+        let disks = disk::counters(self.scratch.tree.hierarchy(), self.group.path()).unwrap();
+        disks.get(&self.control.device()).copied().unwrap_or_default()
+    }
+
+    /// Copies blocks from or to the file, past the page cache, in the cgroup, until it is dropped.
+    fn traffic(&self, direction: &str, block_kib: u64) -> Process {
+        let file = self.file.path().display();
+        let (from, to, flag) = match direction {
+            "read" => (file.to_string(), "/dev/null".to_owned(), "iflag=direct"),
+            _ => ("/dev/zero".to_owned(), file.to_string(), "oflag=direct"),
+        };
+        let count = (FILE_MIB << 10) / block_kib;
+        // It waits for a line, so that it is in the cgroup before its first request.
+        let script =
+            format!("read go; exec dd if={from} of={to} bs={block_kib}k count={count} conv=notrunc {flag}");
+        let process = Process::waiting("sh", &["-c", &script]);
+        self.group.attach(process.0.id()).unwrap();
+        process
+    }
+
+    /// What is counted per second of `traffic`, once its first second is over: the kernel lets the first requests through
+    /// and makes later ones wait.
+    fn rates(&self, traffic: Process) -> DiskRates {
+        let process = traffic.go();
+        sleep(Duration::from_secs(1));
+        let (started, before) = (now(), self.counters());
+        sleep(Duration::from_secs(5));
+        let (elapsed, after) = (started.elapsed().as_secs_f64(), self.counters());
+        drop(process);
+        #[expect(clippy::cast_precision_loss, reason = "counts of seconds")]
+        let rate = |before: u64, after: u64| (after - before) as f64 / elapsed;
+        DiskRates {
+            read: rate(before.bytes.read, after.bytes.read),
+            write: rate(before.bytes.write, after.bytes.write),
+            reads: rate(before.operations.read, after.operations.read),
+        }
+    }
+}
+
+struct DiskRates {
+    read: f64,
+    write: f64,
+    reads: f64,
+}
+
+fn bytes(rate: f64) -> Limit<BytesPerSecond> {
+    Limit::At(BytesPerSecond::new(rate).unwrap())
+}
+
+fn is_near(achieved: f64, asked: f64) -> bool {
+    (achieved / asked - 1.0).abs() <= TOLERANCE
+}
+
+#[test]
+fn a_writer_and_a_reader_get_their_bandwidth_within_five_percent() {
+    let test = "a_writer_and_a_reader_get_their_bandwidth_within_five_percent";
+    let Some(bench) = Bench::new(test) else { return };
+    let asked = DiskLimits { bytes: ReadWrite { read: bytes(20e6), write: bytes(10e6) }, ..UNLIMITED };
+    let in_force = bench.control.set_limits(&asked).unwrap();
+    assert_eq!(in_force, asked);
+    let written = bench.rates(bench.traffic("write", 64)).write;
+    let read = bench.rates(bench.traffic("read", 64)).read;
+    println!(
+        "{test}: asked for 10 MB/s written, got {written:.0} bytes/s; 20 MB/s read, got {read:.0} bytes/s"
+    );
+    assert!(is_near(written, 10e6) && is_near(read, 20e6), "{written} {read}");
+    assert_eq!(bench.control.set_limits(&UNLIMITED).unwrap(), UNLIMITED);
+    let free = bench.rates(bench.traffic("read", 64)).read;
+    assert!(
+        free == 0.0 || free > 40e6,
+        "unlimited again, it was done before the first second, or is fast: {free}"
+    );
+}
+
+#[test]
+fn a_reader_gets_its_operations_within_five_percent() {
+    let test = "a_reader_gets_its_operations_within_five_percent";
+    let Some(bench) = Bench::new(test) else { return };
+    let operations = Limit::At(OperationsPerSecond::new(100.0).unwrap());
+    let asked = DiskLimits { operations: ReadWrite { read: operations, write: Limit::Max }, ..UNLIMITED };
+    assert_eq!(bench.control.set_limits(&asked).unwrap(), asked);
+    let reads = bench.rates(bench.traffic("read", 4)).reads;
+    println!("{test}: asked for 100 reads/s, got {reads:.1}");
+    assert!(is_near(reads, 100.0), "{reads}");
+}
+
+#[test]
+fn limits_are_rounded_refused_and_undone_to_the_last_byte() {
+    let test = "limits_are_rounded_refused_and_undone_to_the_last_byte";
+    let Some(bench) = Bench::new(test) else { return };
+    let one = |read: Limit<BytesPerSecond>| DiskLimits {
+        bytes: ReadWrite { read, write: Limit::Max },
+        ..UNLIMITED
+    };
+    assert_eq!(bench.control.limits().unwrap(), UNLIMITED);
+    assert_eq!(bench.control.set_limits(&one(bytes(4096.4))).unwrap(), one(bytes(4096.0)));
+    let refused = bench.control.set_limits(&one(bytes(0.4))).unwrap_err();
+    assert!(matches!(refused, KernelError::LimitTooSmall { .. }), "{refused}");
+    let many = Limit::At(OperationsPerSecond::new(1e12).unwrap());
+    let refused = bench
+        .control
+        .set_limits(&DiskLimits { operations: ReadWrite { read: many, write: many }, ..UNLIMITED });
+    assert!(matches!(refused, Err(KernelError::LimitTooLarge { .. })), "{refused:?}");
+    assert_eq!(bench.control.limits().unwrap(), one(bytes(4096.0)), "a refused limit changes nothing");
+    assert_eq!(bench.control.set_limits(&UNLIMITED).unwrap(), UNLIMITED);
+}
+
+#[test]
+fn a_process_is_on_the_disk_of_its_root_folder() {
+    let test = "a_process_is_on_the_disk_of_its_root_folder";
+    let Some(bench) = Bench::new(test) else { return };
+    let roots = device::Roots { proc: Path::new("/proc"), sys_dev_block: Path::new("/sys/dev/block") };
+    let root = DeviceNumber::from_raw(std::fs::metadata("/").unwrap().dev());
+    match (device::disk_of_root(&roots, std::process::id()), device::whole_disk(roots.sys_dev_block, root)) {
+        (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+        (found, _) => eprintln!("SKIPPED {test}: the root folder is on no plain disk: {found:?}"),
+    }
+    let disks = device::disks(Path::new("/sys/block")).unwrap();
+    assert!(disks.iter().any(|disk| disk.number == bench.control.device()), "{disks:?}");
+}
