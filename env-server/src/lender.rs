@@ -5,6 +5,7 @@
 //! know of HTTP.
 
 mod check;
+mod drift;
 mod give_back;
 mod lend;
 
@@ -29,6 +30,7 @@ use crate::{
     rates::{History, Sample},
 };
 use check::Change;
+use drift::Hold;
 
 /// What a lender works with.
 pub struct Means {
@@ -67,6 +69,8 @@ struct Container {
     history: History,
     /// Of the last plan that touched it.
     generation: u64,
+    /// Limits that are left alone, because somebody else changed them.
+    hold: Hold,
 }
 
 /// Limits that are not the container's own.
@@ -77,6 +81,8 @@ struct Loan {
     devices: Devices,
     /// The container's own limits of the resources that plans have touched.
     baseline: Limits,
+    /// What is in force instead, as read back; nothing where that is not known.
+    lent: Limits,
     /// When to restore the baseline, or to try again.
     due: Duration,
     failed_attempts: u32,
@@ -108,15 +114,22 @@ impl Lender {
     /// [`NodeError::Internal`] when the kernel's files cannot be read.
     pub fn containers(&mut self, now: Duration) -> Result<Vec<ContainerState>, NodeError> {
         self.look_around().map_err(|error| internal(&error))?;
-        let mut states = Vec::new();
-        for (name, container) in &self.containers {
+        let mut readings = Vec::new();
+        for container in self.containers.values() {
             match container.controls.limits() {
-                Ok(reading) => states.push(self.state(name, container, reading, now)),
+                Ok(reading) => readings.push((container.place.path.clone(), reading)),
                 Err(error) if error.is_gone() => {}
                 Err(error) => return Err(internal(&error)),
             }
         }
-        Ok(states)
+        for (path, reading) in &readings {
+            self.notice_drift(path, &reading.limits, now);
+        }
+        let mut readings: BTreeMap<_, _> = readings.into_iter().collect();
+        let state = |(name, container): (&ContainerName, &Container)| {
+            Some(self.state(name, container, readings.remove(&container.place.path)?, now))
+        };
+        Ok(self.containers.iter().filter_map(state).collect())
     }
 
     fn state(
@@ -135,6 +148,7 @@ impl Lender {
             limits,
             baseline: loan.map_or(limits, |loan| loan.baseline.or(limits)),
             missing: failed.or(of.missing.clone()),
+            drift: of.hold.told(now),
             sampled_at_unix_nanos: of.history.last().map_or_else(
                 // The first sample failed: nothing is known yet.
                 || self.means.clock.now(),
@@ -150,7 +164,7 @@ impl Lender {
     /// # Errors
     /// See [`NodeError`]; whatever it is, no limit is left changed.
     pub fn apply(&mut self, plan: &Plan, now: Duration) -> Result<PlanOutcome, NodeError> {
-        let outcome = self.check(plan).and_then(|changes| self.execute(plan, changes, now));
+        let outcome = self.check(plan, now).and_then(|changes| self.execute(plan, changes, now));
         self.means.metrics.plan(match &outcome {
             Ok(outcome) if outcome.dry_run => PlanResult::DryRun,
             Ok(_) => PlanResult::Applied,
@@ -161,12 +175,19 @@ impl Lender {
         outcome
     }
 
-    fn check(&mut self, plan: &Plan) -> Result<Vec<Change>, NodeError> {
+    fn check(&mut self, plan: &Plan, now: Duration) -> Result<Vec<Change>, NodeError> {
         if self.closed {
             return Err(NodeError::Internal { detail: "the env-server is shutting down".to_owned() });
         }
         self.look_around().map_err(|error| internal(&error))?;
-        check::changes(plan, &self.containers, &self.means)
+        let asked = plan.changes.iter().filter_map(|change| self.containers.get(&change.container));
+        let asked: Vec<_> =
+            asked.map(|container| (container.place.path.clone(), container.controls.limits())).collect();
+        for (path, reading) in asked {
+            // What cannot be read is found out below.
+            reading.iter().for_each(|reading| self.notice_drift(&path, &reading.limits, now));
+        }
+        check::changes(plan, &self.containers, &self.means, now)
     }
 
     /// Puts one container back to its baseline and answers the limits in force then.
@@ -178,10 +199,15 @@ impl Lender {
         let unknown = || NodeError::UnknownContainer { container: name.to_string() };
         let container = self.containers.get(name).ok_or_else(unknown)?;
         let (path, controls) = (container.place.path.clone(), container.controls.clone());
+        self.notice_drift_of(&path, now);
         if self.loans.contains_key(&path)
             && let Some(failure) = self.restore_loans(vec![path], Cause::Request, now).pop()
         {
             return Err(NodeError::Internal { detail: format!("{failure}; it is being retried") });
+        }
+        // Whoever asks for the container's own limits knows of the change.
+        if let Some(container) = self.containers.get_mut(name) {
+            container.hold = Hold::default();
         }
         match controls.limits() {
             Ok(reading) => Ok(reading.limits),
@@ -307,7 +333,8 @@ impl Container {
         let (found, missing) = machine.devices_of(&place.path);
         let devices = lent.unwrap_or(found);
         let controls = machine.controls(&place.path, &devices);
-        Self { place, devices, controls, missing, history: History::default(), generation: 0 }
+        let (history, hold) = (History::default(), Hold::default());
+        Self { place, devices, controls, missing, history, generation: 0, hold }
     }
 
     /// Reads the counters. A container that is not lent anything is looked at again when it uses another disk than
@@ -337,7 +364,7 @@ impl Container {
 
 fn loan(entry: Entry, now: Duration) -> (CgroupPath, Loan) {
     let Entry { cgroup, identity, devices, baseline } = entry;
-    (cgroup, Loan { identity, devices, baseline, due: now, failed_attempts: 0 })
+    (cgroup, Loan { identity, devices, baseline, lent: Limits::default(), due: now, failed_attempts: 0 })
 }
 
 /// Says what was not the case last time, so that the log is not filled with one sentence.

@@ -67,6 +67,8 @@ pub struct Metrics {
     pub containers: Gauge,
     /// Containers whose limits are lent.
     pub loans: Gauge,
+    /// Limits that somebody else changed while they were lent.
+    pub drifts: Counter,
     /// Samples that could not be taken.
     pub sampling_failures: Counter,
     /// Baselines that could not be restored, once for each attempt.
@@ -81,6 +83,7 @@ impl Default for Metrics {
             registry: Registry::with_prefix("ballast"),
             containers: Gauge::default(),
             loans: Gauge::default(),
+            drifts: Counter::default(),
             sampling_failures: Counter::default(),
             restoration_failures: Counter::default(),
             plans: Family::default(),
@@ -89,6 +92,11 @@ impl Default for Metrics {
         let registry = &mut metrics.registry;
         registry.register("containers", "Containers managed", metrics.containers.clone());
         registry.register("loans", "Containers whose limits are lent", metrics.loans.clone());
+        registry.register(
+            "drifts",
+            "Limits that somebody else changed while they were lent",
+            metrics.drifts.clone(),
+        );
         registry.register("plans", "Plans received", metrics.plans.clone());
         registry.register("restorations", "Baselines restored", metrics.restorations.clone());
         registry.register(

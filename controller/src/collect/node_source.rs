@@ -90,6 +90,7 @@ mod tests {
             limits: Limits::of_cpu(Limit::Max),
             baseline: Limits::default(),
             missing: PerResource::default(),
+            drift: PerResource::default(),
             sampled_at_unix_nanos: UnixNanos(9),
             generation: 0,
             lease_remaining_seconds: None,

@@ -21,6 +21,7 @@ fn container(limit: f64) -> ContainerState {
         limits: Limits::of_cpu(Limit::At(Cores::saturating(limit))),
         baseline: Limits::of_cpu(Limit::At(Cores::saturating(limit))),
         missing: PerResource::default(),
+        drift: PerResource::default(),
         sampled_at_unix_nanos: NOW,
         generation: 0,
         lease_remaining_seconds: None,

@@ -292,6 +292,36 @@ impl Limits {
         }
     }
 
+    /// Of these limits, those that `others` do not speak of.
+    #[must_use]
+    pub fn without(self, others: &Self) -> Self {
+        Self {
+            cpu: self.cpu.filter(|_| others.cpu.is_none()),
+            llc: self.llc.filter(|_| others.llc.is_none()),
+            memory_bandwidth: self.memory_bandwidth.filter(|_| others.memory_bandwidth.is_none()),
+            disk: self.disk.filter(|_| others.disk.is_none()),
+            disk_operations: self.disk_operations.filter(|_| others.disk_operations.is_none()),
+            network: self.network.filter(|_| others.network.is_none()),
+        }
+    }
+
+    /// Of these limits, those of which `others` say something else.
+    #[must_use]
+    pub fn differing(self, others: &Self) -> Self {
+        Self {
+            cpu: self.cpu.filter(|_| others.cpu.is_some() && self.cpu != others.cpu),
+            llc: self.llc.filter(|_| others.llc.is_some() && self.llc != others.llc),
+            memory_bandwidth: self.memory_bandwidth.filter(|_| {
+                others.memory_bandwidth.is_some() && self.memory_bandwidth != others.memory_bandwidth
+            }),
+            disk: self.disk.filter(|_| others.disk.is_some() && self.disk != others.disk),
+            disk_operations: self.disk_operations.filter(|_| {
+                others.disk_operations.is_some() && self.disk_operations != others.disk_operations
+            }),
+            network: self.network.filter(|_| others.network.is_some() && self.network != others.network),
+        }
+    }
+
     /// Of these limits, those that `others` speak of too.
     #[must_use]
     pub fn among(self, others: &Self) -> Self {
@@ -359,7 +389,11 @@ mod tests {
         let both = of_disk.or(Limits::of_cpu(Limit::Max));
         assert_eq!(both.named().collect::<Vec<_>>(), [Resource::Cpu, Resource::Disk]);
         assert_eq!(both.among(&of_disk), of_disk);
-        assert_eq!(both.or(Limits::of_cpu(Limit::At(Cores::ZERO))), both);
+        assert_eq!(both.without(&of_disk), Limits::of_cpu(Limit::Max));
+        let none_left = Limits::of_cpu(Limit::At(Cores::ZERO));
+        assert_eq!(both.or(none_left), both);
+        assert_eq!(both.differing(&none_left), Limits::of_cpu(Limit::Max), "of the disk it says nothing");
+        assert_eq!(both.differing(&both), Limits::default());
         assert_eq!(both.to_string(), "cpu max; disk read max, write 5 bytes/s");
     }
 

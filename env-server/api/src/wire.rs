@@ -67,6 +67,10 @@ pub struct ContainerState {
     /// Why this container cannot be limited in a resource that its node controls, a sentence for people each.
     #[serde(default)]
     pub missing: PerResource<String>,
+    /// Which resources are left alone for now, because somebody else changed their limits while they were lent; a
+    /// sentence for people each.
+    #[serde(default)]
+    pub drift: PerResource<String>,
     /// When the sample was taken.
     pub sampled_at_unix_nanos: UnixNanos,
     /// Generation of the last plan that touched it; 0 before the first.
@@ -129,6 +133,7 @@ pub struct AppliedLimits {
     pub requested: Limits,
     /// What was in force before.
     pub before: Limits,
-    /// What is in force, after the hardware's rounding: only the resources that were asked for.
+    /// What is in force, after the hardware's rounding: only the resources that were asked for. One that has drifted
+    /// ([`ContainerState::drift`]) is as it was found.
     pub applied: Limits,
 }

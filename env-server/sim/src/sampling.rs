@@ -108,6 +108,7 @@ impl Simulation {
                 limits: limits(self.machine.cpu.quota(index)),
                 baseline: limits(lease.baseline),
                 missing: PerResource::default(),
+                drift: PerResource::default(),
                 sampled_at_unix_nanos: self
                     .config
                     .start

@@ -2,7 +2,10 @@
 //!
 //! Reads limits, writes nothing; must not know what is done with the answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ballast_api::{
     Amounts, Capability, ContainerName, Limit, LimitChange, Limits, NodeError, PerResource, Plan,
@@ -28,6 +31,8 @@ pub(super) struct Change {
     pub(super) before: Limits,
     /// What the kernel will make of the request.
     pub(super) target: Limits,
+    /// In force now of the rest of the request, which is left to somebody else.
+    pub(super) held: Limits,
 }
 
 /// The changes of a plan, all of them or none.
@@ -39,6 +44,7 @@ pub(super) fn changes(
     plan: &Plan,
     containers: &BTreeMap<ContainerName, Container>,
     means: &Means,
+    now: Duration,
 ) -> Result<Vec<Change>, NodeError> {
     let mut problems = Vec::new();
     if !(plan.lease_seconds > 0.0 && plan.lease_seconds <= LONGEST_LEASE_S) {
@@ -57,7 +63,7 @@ pub(super) fn changes(
     let mut changes = Vec::new();
     let mut refusal = None;
     for change in &plan.changes {
-        match look_up(plan.generation, change, containers, &mut problems)? {
+        match look_up(plan.generation, change, containers, now, &mut problems)? {
             Ok(found) => changes.extend(found),
             Err(unknown @ NodeError::UnknownContainer { .. }) => refusal = Some(unknown),
             Err(stale) => refusal = refusal.or(Some(stale)),
@@ -100,6 +106,7 @@ fn look_up(
     generation: u64,
     LimitChange { container: name, limits }: &LimitChange,
     containers: &BTreeMap<ContainerName, Container>,
+    now: Duration,
     problems: &mut Vec<String>,
 ) -> Result<Result<Option<Change>, NodeError>, NodeError> {
     let unknown = || NodeError::UnknownContainer { container: name.to_string() };
@@ -118,13 +125,14 @@ fn look_up(
     match target {
         Ok(_) if !found.is_empty() => Ok(Ok(None)),
         Ok((before, target)) => Ok(Ok(Some(Change {
+            held: before.among(&container.hold.at(now)),
             name: name.clone(),
             place: container.place.clone(),
             devices: container.devices,
             controls: container.controls.clone(),
             requested: *limits,
             before,
-            target,
+            target: target.without(&container.hold.at(now)),
         }))),
         Err(error) if error.is_gone() => Ok(Err(unknown())),
         Err(error) => Err(internal(&error)),

@@ -27,6 +27,7 @@ impl Lender {
         let mut failures = Vec::new();
         let mut restored = BTreeSet::new();
         for path in paths {
+            self.notice_drift_of(&path, now);
             match self.restore_baseline(&path) {
                 Ok(()) => drop(restored.insert(path)),
                 Err(error) => failures.push((path, with_causes(&error))),

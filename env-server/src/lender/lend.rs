@@ -30,14 +30,14 @@ impl Lender {
         } else {
             let borrowed = self.borrow_limits(&changes, now)?;
             let applied = self.write(&changes, &borrowed, now)?;
-            self.hold(&changes, plan, now);
+            self.mark_lent(&changes, &applied, plan, now);
             applied
         };
         let applied = changes.into_iter().zip(applied).map(|(change, applied)| AppliedLimits {
             container: change.name,
             requested: change.requested,
             before: change.before,
-            applied,
+            applied: applied.or(change.held),
         });
         Ok(PlanOutcome { generation: plan.generation, dry_run: plan.dry_run, applied: applied.collect() })
     }
@@ -52,11 +52,13 @@ impl Lender {
         for change in changes {
             let Place { path, identity } = change.place.clone();
             let owned = self.loans.get(&path).map(|loan| loan.baseline);
-            let baseline = owned.unwrap_or_default().or(change.before);
-            if owned == Some(baseline) {
+            let baseline = owned.unwrap_or_default().or(change.before.among(&change.target));
+            if owned.unwrap_or_default() == baseline {
                 continue;
             }
-            let loan = Loan { identity, devices: change.devices, baseline, due: now, failed_attempts: 0 };
+            let lent = Limits::default();
+            let loan =
+                Loan { identity, devices: change.devices, baseline, lent, due: now, failed_attempts: 0 };
             self.loans.entry(path.clone()).or_insert(loan).baseline = baseline;
             borrowed.push(Borrowed { path, earlier: owned });
         }
@@ -108,6 +110,7 @@ impl Lender {
             // Ends the loan now: the baseline is restored, with retries, also where an older loan was to go on.
             if let Some(loan) = self.loans.get_mut(&change.place.path) {
                 loan.due = now;
+                loan.lent = Limits::default();
             }
         }
         let is_stuck = |path: &CgroupPath| stuck.iter().any(|change| change.place.path == *path);
@@ -134,11 +137,12 @@ impl Lender {
 
     /// Whether the limits are what they were before the plan.
     fn undo_one(&self, change: &Change) -> bool {
-        let is_as_before = |reading: Reading| reading.limits.among(&change.before) == change.before;
+        let before = change.before.among(&change.target);
+        let is_as_before = |reading: Reading| reading.limits.among(&before) == before;
         if !self.exists(&change.place) || change.controls.limits().is_ok_and(is_as_before) {
             return true;
         }
-        match change.controls.set_each(&change.before) {
+        match change.controls.set_each(&before) {
             Ok(()) => true,
             Err(_) if !self.exists(&change.place) => true,
             Err(error) => {
@@ -149,11 +153,12 @@ impl Lender {
     }
 
     /// Marks the plan's containers as lent until its lease ends.
-    fn hold(&mut self, changes: &[Change], plan: &Plan, now: Duration) {
+    fn mark_lent(&mut self, changes: &[Change], applied: &[Limits], plan: &Plan, now: Duration) {
         let due = now + Duration::from_secs_f64(plan.lease_seconds);
-        for change in changes {
+        for (change, applied) in changes.iter().zip(applied) {
             if let Some(loan) = self.loans.get_mut(&change.place.path) {
                 loan.due = due;
+                loan.lent = applied.or(loan.lent);
                 loan.failed_attempts = 0;
             }
             if let Some(container) = self.containers.get_mut(&change.name) {

@@ -44,12 +44,32 @@ impl Pick {
 
 #[derive(Debug, Clone)]
 enum Event {
-    Plan { picks: Vec<Pick>, generations_back: u64, lease_s: u64, dry_run: bool },
-    Wait { seconds: u64 },
+    Plan {
+        picks: Vec<Pick>,
+        generations_back: u64,
+        lease_s: u64,
+        dry_run: bool,
+    },
+    Wait {
+        seconds: u64,
+    },
     Restore(usize),
     Crash,
-    Replace { container: usize, quota: usize, rate: usize },
+    Replace {
+        container: usize,
+        quota: usize,
+        rate: usize,
+    },
     Vanish(usize),
+    /// Somebody else sets a limit.
+    MeddleWithCpu {
+        container: usize,
+        quota: usize,
+    },
+    MeddleWithDisk {
+        container: usize,
+        rate: usize,
+    },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -68,34 +88,117 @@ fn event() -> impl Strategy<Value = Event> {
     );
     prop_oneof![
         8 => plan,
-        3 => (0..10u64).prop_map(|seconds| Event::Wait { seconds }),
+        3 => prop_oneof![4 => 0..10u64, 1 => 60..130u64].prop_map(|seconds| Event::Wait { seconds }),
         1 => container().prop_map(Event::Restore),
         1 => Just(Event::Crash),
         1 => (container(), 2..QUOTAS_US.len(), 0..RATES.len())
             .prop_map(|(container, quota, rate)| Event::Replace { container, quota, rate }),
         1 => container().prop_map(Event::Vanish),
+        1 => (container(), 2..QUOTAS_US.len())
+            .prop_map(|(container, quota)| Event::MeddleWithCpu { container, quota }),
+        1 => (container(), 0..RATES.len())
+            .prop_map(|(container, rate)| Event::MeddleWithDisk { container, rate }),
     ]
 }
 
 /// Microseconds of quota, and bytes written per second.
 type Both = (i64, Option<u64>);
 
+/// One resource of a container.
 #[derive(Debug, Clone, Copy)]
-struct Model {
-    own: Both,
-    in_force: Both,
-    due_s: Option<u64>,
-    generation: u64,
+struct Part<T> {
+    own: T,
+    in_force: T,
+    is_lent: bool,
+    is_held: bool,
 }
 
-impl Model {
-    fn new(own: Both) -> Self {
-        Self { own, in_force: own, due_s: None, generation: 0 }
+impl<T: Copy + PartialEq> Part<T> {
+    fn new(own: T) -> Self {
+        Self { own, in_force: own, is_lent: false, is_held: false }
     }
 
     fn give_back(&mut self) {
-        self.in_force = self.own;
+        (self.in_force, self.is_lent) = (self.own, false);
+    }
+
+    fn lend(&mut self, asked: Option<T>) {
+        if let Some(asked) = asked.filter(|_| !self.is_held) {
+            (self.in_force, self.is_lent) = (asked, true);
+        }
+    }
+
+    /// Whether that took a loan away.
+    fn meddle(&mut self, value: T) -> bool {
+        let was_taken = self.is_lent && self.in_force != value;
+        if was_taken {
+            *self = Self { is_held: true, ..Self::new(value) };
+        } else if !self.is_lent {
+            (self.own, self.in_force) = (value, value);
+        }
+        was_taken
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Model {
+    cpu: Part<i64>,
+    disk: Part<Option<u64>>,
+    due_s: Option<u64>,
+    generation: u64,
+    held_until_s: u64,
+    times_held: u32,
+}
+
+impl Model {
+    fn new((quota_us, rate): Both) -> Self {
+        let (cpu, disk) = (Part::new(quota_us), Part::new(rate));
+        Self { cpu, disk, due_s: None, generation: 0, held_until_s: 0, times_held: 0 }
+    }
+
+    fn own(&self) -> Both {
+        (self.cpu.own, self.disk.own)
+    }
+
+    fn in_force(&self) -> Both {
+        (self.cpu.in_force, self.disk.in_force)
+    }
+
+    fn give_back(&mut self) {
+        self.cpu.give_back();
+        self.disk.give_back();
         self.due_s = None;
+    }
+
+    fn at(&mut self, now_s: u64) {
+        if self.due_s.is_some_and(|due_s| due_s <= now_s) {
+            self.give_back();
+        }
+        if self.held_until_s <= now_s {
+            (self.cpu.is_held, self.disk.is_held) = (false, false);
+        }
+    }
+
+    fn lend(&mut self, pick: Pick, due_s: u64) {
+        self.cpu.lend(pick.quota.map(|quota| QUOTAS_US[quota]));
+        self.disk.lend(pick.rate.map(|rate| RATES[rate]));
+        self.due_s = self.is_lent().then_some(due_s);
+    }
+
+    fn is_lent(&self) -> bool {
+        self.cpu.is_lent || self.disk.is_lent
+    }
+
+    /// A minute, then two, then four: the lives here are too short for the hour.
+    fn begin_hold(&mut self, now_s: u64) {
+        self.held_until_s = now_s + (60 << self.times_held);
+        self.times_held += 1;
+        self.due_s = self.due_s.filter(|_| self.is_lent());
+    }
+
+    fn end_hold(&mut self) {
+        (self.held_until_s, self.times_held) = (0, 0);
+        (self.cpu.is_held, self.disk.is_held) = (false, false);
     }
 }
 
@@ -168,20 +271,20 @@ impl Life {
                 self.now_s += seconds;
                 self.lender.expire(self.now());
                 let now_s = self.now_s;
-                let ended = |model: &&mut Model| model.due_s.is_some_and(|due_s| due_s <= now_s);
-                self.models.iter_mut().flatten().filter(ended).for_each(Model::give_back);
+                self.models.iter_mut().flatten().for_each(|model| model.at(now_s));
             }
             Event::Restore(container) => {
                 let answer = self.lender.restore(&name(NAMES[*container]), self.now());
                 let model = &mut self.models[*container];
                 model.iter_mut().for_each(Model::give_back);
-                assert_eq!(answer.ok(), model.map(|model| shown(model.own)));
+                model.iter_mut().for_each(Model::end_hold);
+                assert_eq!(answer.ok(), model.map(|model| shown(model.own())));
             }
             Event::Crash => {
                 // Nothing is told to the old one: it is gone between two instructions.
                 self.lender = open(&self.machine, self.now_s);
                 for model in self.models.iter_mut().flatten() {
-                    *model = Model::new(model.own);
+                    *model = Model::new(model.own());
                 }
             }
             Event::Replace { container, quota, rate } => {
@@ -191,6 +294,20 @@ impl Life {
                 self.models[*container] = Some(Model::new(own));
             }
             Event::Vanish(container) => self.vanish(*container),
+            Event::MeddleWithCpu { container, quota } => {
+                let Some(model) = &mut self.models[*container] else { return };
+                self.machine.put(&path(*container), &QUOTAS_US[*quota].to_string());
+                if model.cpu.meddle(QUOTAS_US[*quota]) {
+                    model.begin_hold(self.now_s);
+                }
+            }
+            Event::MeddleWithDisk { container, rate } => {
+                let Some(model) = &mut self.models[*container] else { return };
+                self.machine.put_disk(&path(*container), ReadWrite { read: None, write: RATES[*rate] });
+                if model.disk.meddle(RATES[*rate]) {
+                    model.begin_hold(self.now_s);
+                }
+            }
         }
     }
 
@@ -218,10 +335,7 @@ impl Life {
         if acceptable && !dry_run {
             for pick in picks {
                 let model = self.models[pick.container].as_mut().unwrap();
-                let (quota, rate) = model.in_force;
-                let quota = pick.quota.map_or(quota, |quota| QUOTAS_US[quota]);
-                model.in_force = (quota, pick.rate.map_or(rate, |rate| RATES[rate]));
-                model.due_s = Some(self.now_s + lease_s);
+                model.lend(*pick, self.now_s + lease_s);
                 model.generation = generation;
             }
         }
@@ -234,7 +348,7 @@ impl Life {
         let alive = || (0..NAMES.len()).filter_map(|i| self.models[i].map(|model| (i, model)));
         assert_eq!(states.len(), alive().count());
         for ((container, model), state) in alive().zip(&states) {
-            let (quota, write) = model.in_force;
+            let (quota, write) = model.in_force();
             assert_eq!(self.machine.quota(&path(container)), quota.to_string(), "{}", state.name);
             assert_eq!(
                 self.machine.disk(&path(container)),
@@ -243,8 +357,10 @@ impl Life {
                 state.name
             );
             assert_eq!(state.name.as_str(), NAMES[container]);
-            assert_eq!(state.limits, shown(model.in_force));
-            assert_eq!(state.baseline, shown(model.own));
+            assert_eq!(state.limits, shown(model.in_force()));
+            assert_eq!(state.baseline, shown(model.own()));
+            let held = (state.drift.cpu.is_some(), state.drift.disk.is_some());
+            assert_eq!(held, (model.cpu.is_held, model.disk.is_held));
             assert_eq!(state.generation, model.generation);
             #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
             let remaining = model.due_s.map(|due_s| (due_s - self.now_s) as f64);

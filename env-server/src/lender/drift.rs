@@ -1,0 +1,84 @@
+//! Limits that somebody else changed while they were lent (a person, kubelet, systemd's daemon-reload): noticed, told, and
+//! left to them for a while.
+//!
+//! Writes no limit: what was found is the container's own from then on.
+
+use std::time::Duration;
+
+use ballast_api::{Limits, PerResource, Resource, with_causes};
+use ballast_kernel::CgroupPath;
+use tracing::warn;
+
+use super::Lender;
+
+/// How long a limit is left alone after somebody else changed it; doubled with each further time, up to [`LONGEST_HOLD`].
+/// Whoever changes it again and again is not fought every second.
+const FIRST_HOLD: Duration = Duration::from_secs(60);
+const LONGEST_HOLD: Duration = Duration::from_secs(3600);
+
+/// What a container's limits are left alone for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hold {
+    /// As they were found.
+    found: Limits,
+    until: Duration,
+    times: u32,
+}
+
+impl Hold {
+    /// The limits that are not to be touched now, as they were found.
+    pub(super) fn at(&self, now: Duration) -> Limits {
+        if now < self.until { self.found } else { Limits::default() }
+    }
+
+    /// The same, told to people.
+    pub(super) fn told(&self, now: Duration) -> PerResource<String> {
+        let held = self.at(now);
+        let seconds = self.until.saturating_sub(now).as_secs();
+        PerResource::from_fn(|resource| {
+            let is_held = held.named().any(|named: Resource| named == resource);
+            is_held.then(|| format!("somebody else set {held}; it is left alone for {seconds} s"))
+        })
+    }
+
+    fn begin(&mut self, found: Limits, now: Duration) {
+        let pause = FIRST_HOLD.saturating_mul(1 << self.times.min(16)).min(LONGEST_HOLD);
+        *self = Self { found: found.or(self.at(now)), until: now + pause, times: self.times + 1 };
+    }
+}
+
+impl Lender {
+    /// Reads what is in force where something is lent, and compares.
+    pub(super) fn notice_drift_of(&mut self, path: &CgroupPath, now: Duration) {
+        let Some(loan) = self.loans.get(path) else { return };
+        // What cannot be read is gone, or is told by whoever needs it.
+        if let Ok(reading) = self.means.machine.controls(path, &loan.devices).limits() {
+            self.notice_drift(path, &reading.limits, now);
+        }
+    }
+
+    /// Compares what is in force with what is lent. What differs is lent no longer.
+    pub(super) fn notice_drift(&mut self, path: &CgroupPath, in_force: &Limits, now: Duration) {
+        let Some(loan) = self.loans.get_mut(path) else { return };
+        let found = in_force.differing(&loan.lent);
+        if found == Limits::default() {
+            return;
+        }
+        let lent = loan.lent.among(&found);
+        warn!(cgroup = %path, %lent, %found, "somebody else changed a limit that was lent: it is left to them");
+        self.means.metrics.drifts.inc();
+        loan.lent = loan.lent.without(&found);
+        loan.baseline = loan.baseline.without(&found);
+        if loan.baseline == Limits::default() {
+            self.loans.remove(path);
+        }
+        if let Err(error) = self.write_journal(|_| true) {
+            warn!(error = with_causes(&error), "journal not shortened");
+        }
+        if let Some(container) = self.containers.values_mut().find(|container| container.place.path == *path)
+        {
+            container.hold.begin(found, now);
+        }
+        self.count_loans();
+    }
+}
