@@ -1,17 +1,28 @@
-//! One conformance suite for every `NodeAgent`: a real node over HTTP, and the simulator.
+//! One conformance suite for every `NodeAgent`: a real node over HTTP, the same in process, and the simulator.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use ballast_api::{
-    Capability, ContainerName, Cores, HttpNode, Limit, LimitChange, Limits, NodeAgent, NodeError, Plan,
-    Resource,
+    BytesPerSecond, Capability, ContainerName, ContainerState, Cores, EgressIngress, HttpNode, Limit,
+    LimitChange, Limits, NodeAgent, NodeError, NodeName, OperationsPerSecond, Plan, ReadWrite, Resource,
+    SystemClock,
+};
+use ballast_env_server::{
+    LinuxNode,
+    journal::Journal,
+    lender::Means,
+    machine::{Machine, Roots},
+    metrics::Metrics,
 };
 use ballast_kernel::{Cgroup, CgroupTree, CpuControl, Hierarchy};
 use ballast_sim::{SimConfig, SimulatedNode, Simulation, Topology};
@@ -34,17 +45,45 @@ fn plan(generation: u64, changes: Vec<LimitChange>) -> Plan {
     Plan { generation, lease_seconds: 30.0, dry_run: false, changes }
 }
 
-async fn limit_of(node: &dyn NodeAgent, container: &str) -> f64 {
+async fn state_of(node: &dyn NodeAgent, container: &str) -> ContainerState {
     let containers = node.containers().await.unwrap();
-    let state = containers.iter().find(|state| state.name.as_str() == container).unwrap();
+    containers.into_iter().find(|state| state.name.as_str() == container).unwrap()
+}
+
+async fn limit_of(node: &dyn NodeAgent, container: &str) -> f64 {
     let capacity = node.node().await.unwrap().capacity.cpu.unwrap();
-    state.limits.cpu.unwrap().or(capacity).get()
+    state_of(node, container).await.limits.cpu.unwrap().or(capacity).get()
+}
+
+/// A limit of one resource that differs from what any container here has, and that every kernel takes as it is.
+fn example(resource: Resource) -> Limits {
+    let nothing = Limits::default();
+    match resource {
+        Resource::Cpu => Limits::of_cpu(Limit::At(cores(0.3))),
+        Resource::Disk => {
+            let bytes = |rate| Limit::At(BytesPerSecond::new(rate).unwrap());
+            let operations = Limit::At(OperationsPerSecond::new(900.0).unwrap());
+            Limits {
+                disk: Some(ReadWrite { read: bytes(5e6), write: Limit::Max }),
+                disk_operations: Some(ReadWrite { read: Limit::Max, write: operations }),
+                ..nothing
+            }
+        }
+        // No node controls these yet.
+        Resource::Llc => Limits { llc: Some(Limit::Max), ..nothing },
+        Resource::MemoryBandwidth => Limits { memory_bandwidth: Some(Limit::Max), ..nothing },
+        Resource::Network => {
+            let network = EgressIngress { egress: Limit::Max, ingress: Limit::Max };
+            Limits { network: Some(network), ..nothing }
+        }
+    }
 }
 
 /// What every node must do, told on two of its containers, `a` and `b`, whose CPU limits are what `baseline` says.
 async fn conforms(node: &dyn NodeAgent, a: &str, b: &str, baseline: f64) {
     shows_itself(node, a, b, baseline).await;
     lends_and_takes_back(node, a, baseline).await;
+    lends_each_resource_on_its_own(node, a).await;
     refuses_whole_plans(node, a, b, baseline).await;
     keeps_the_order_of_generations(node, a, baseline).await;
 }
@@ -77,6 +116,25 @@ async fn lends_and_takes_back(node: &dyn NodeAgent, a: &str, baseline: f64) {
 
     node.restore(&ContainerName::new(a).unwrap()).await.unwrap();
     assert!((limit_of(node, a).await - baseline).abs() < 1e-9);
+}
+
+async fn lends_each_resource_on_its_own(node: &dyn NodeAgent, a: &str) {
+    let capabilities = node.node().await.unwrap().capabilities;
+    let own = state_of(node, a).await.limits;
+    for (resource, capability) in capabilities.iter() {
+        let change = LimitChange { container: ContainerName::new(a).unwrap(), limits: example(resource) };
+        let outcome = node.apply(&plan(15, vec![change])).await;
+        if matches!(capability, Capability::Unavailable { .. }) {
+            assert!(matches!(outcome, Err(NodeError::Invalid { .. })), "{resource}: {outcome:?}");
+            continue;
+        }
+        let (asked, applied) = (example(resource), outcome.unwrap().applied.remove(0));
+        assert_eq!((applied.before, applied.applied), (own.among(&asked), asked), "{resource}");
+        let state = state_of(node, a).await;
+        assert_eq!(state.limits, asked.or(own), "the other resources are as they were");
+        assert_eq!(state.baseline, own);
+        assert_eq!(node.restore(&state.name).await.unwrap(), own);
+    }
 }
 
 async fn refuses_whole_plans(node: &dyn NodeAgent, a: &str, b: &str, baseline: f64) {
@@ -123,27 +181,58 @@ async fn the_simulated_node_conforms() {
     conforms(&SimulatedNode::new(simulation), "geo", "rate", 0.2).await;
 }
 
-/// A cgroup parent with two containers of 0.2 cores, removed when dropped.
+/// A cgroup parent with two containers of 0.2 cores, a sleeping process in each, removed when dropped.
 struct Containers {
     parent: Cgroup,
+    processes: Vec<std::process::Child>,
 }
 
 impl Containers {
     fn create() -> Self {
+        static CREATED: AtomicU32 = AtomicU32::new(0);
         let tree = CgroupTree::new(Hierarchy::find(Path::new("/proc/self/mountinfo")).unwrap());
-        let parent = tree.create(&format!("ballast-test-{}", std::process::id())).unwrap();
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
+        let parent = tree.create(&format!("ballast-test-{}-{number}", std::process::id())).unwrap();
+        let mut processes = Vec::new();
         for name in ["geo", "rate"] {
             let container = tree.create(&format!("{}/{name}", parent.path())).unwrap();
             CpuControl::new(tree.hierarchy(), container.path()).set_limit(Limit::At(cores(0.2))).unwrap();
+            let process = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+            container.attach(process.id()).unwrap();
+            processes.push(process);
         }
-        Self { parent }
+        Self { parent, processes }
     }
 }
 
 impl Drop for Containers {
     fn drop(&mut self) {
+        for process in &mut self.processes {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
         self.parent.remove().unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_real_node_in_process_conforms() {
+    if !real_or_skip("the_real_node_in_process_conforms") {
+        return;
+    }
+    let containers = Containers::create();
+    let state = tempfile::tempdir().unwrap();
+    let means = Means {
+        machine: Machine::look_at(Roots::default()).unwrap(),
+        parents: vec![containers.parent.path().clone()],
+        sample_interval: Duration::from_secs(1),
+        clock: Arc::new(SystemClock),
+        metrics: Arc::new(Metrics::default()),
+        journal: Journal::new(state.path(), "this one"),
+    };
+    let node = LinuxNode::open(NodeName::new("n1").unwrap(), means).unwrap();
+    conforms(&node, "geo", "rate", 0.2).await;
+    assert!(node.close().await.is_empty());
 }
 
 /// A real env-server; it leaves when dropped, because its input then ends.

@@ -30,7 +30,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("ballast-testbed", &["ballast-api", "ballast-kernel", "ballast-sim"]),
     (
         "ballast-tests",
-        &["ballast-api", "ballast-controller", "ballast-kernel", "ballast-models", "ballast-sim"],
+        &["ballast-api", "ballast-controller", "ballast-env-server", "ballast-kernel", "ballast-sim"],
     ),
 ];
 
