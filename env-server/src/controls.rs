@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use ballast_api::{Limits, PerResource, with_causes};
 use ballast_kernel::{
-    CgroupPath, CpuControl, CpuCounters, DeviceNumber, DiskControl, DiskCounters, DiskLimits, Hierarchy,
-    KernelError, disk,
+    CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl, DiskCounters, DiskLimits,
+    Hierarchy, KernelError, disk,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub struct Counters {
 /// Limits as read, and why those that are missing cannot be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
+    cpu: CpuBandwidth,
+    disk: Option<DiskLimits>,
     /// What is in force.
     pub limits: Limits,
     /// For resources that have a control, and failed.
@@ -66,56 +68,60 @@ impl Controls {
     /// # Errors
     /// When the CPU's limit cannot be read; the container is gone, most likely.
     pub fn limits(&self) -> Result<Reading, KernelError> {
-        let mut limits = Limits::of_cpu(self.cpu.limit()?);
+        let cpu = self.cpu.bandwidth()?;
         let mut failed = PerResource::default();
-        match self.disk.as_ref().map(DiskControl::limits) {
-            Some(Ok(disk)) => limits = limits.or(of_disk(&disk)),
-            Some(Err(error)) => failed.disk = Some(with_causes(&error)),
-            None => {}
-        }
-        Ok(Reading { limits, failed })
+        let disk = self.disk.as_ref().map(DiskControl::limits).transpose();
+        let disk = disk.map_err(|error| failed.disk = Some(with_causes(&error))).ok().flatten();
+        let limits = Limits::of_cpu(cpu.limit()).or(disk.as_ref().map(of_disk).unwrap_or_default());
+        Ok(Reading { cpu, disk, limits, failed })
     }
 
-    /// What [`Self::set`] would put in force. Writes nothing. A limit that is out of the kernel's range is left out and
+    /// What [`Self::change`] would put in force. Writes nothing. A limit that is out of the kernel's range is left out and
     /// becomes a problem, a sentence.
     ///
     /// # Errors
-    /// When what is in force cannot be read.
-    pub fn rounded(&self, limits: &Limits, problems: &mut Vec<String>) -> Result<Limits, KernelError> {
+    /// What is no problem of a limit.
+    pub fn rounded(
+        &self,
+        before: &Reading,
+        limits: &Limits,
+        problems: &mut Vec<String>,
+    ) -> Result<Limits, KernelError> {
         let mut rounded = Limits::default();
         if let Some(limit) = limits.cpu {
-            rounded.cpu = in_range(self.cpu.rounded(limit), problems)?;
+            rounded.cpu = in_range(self.cpu.rounded_at(before.cpu, limit), problems)?;
         }
-        if let Some((control, asked)) = self.disk_change(limits)? {
+        if let Some((control, _, asked)) = self.disk_change(before, limits) {
             let disk = in_range(control.rounded(&asked), problems)?;
-            rounded = rounded.or(disk.map(|disk| of_disk(&disk)).unwrap_or_default());
+            rounded = rounded.or(disk.as_ref().map(of_disk).unwrap_or_default());
         }
         Ok(rounded.among(limits))
     }
 
-    /// Writes limits, one resource after the other, and answers what is in force then of those that were asked for.
+    /// Writes limits, one resource after the other, where `before` is in force, and answers what is in force then of those
+    /// that were asked for. A resource that could not be read is left out.
     ///
     /// # Errors
     /// The first one; resources before it are written.
-    pub fn set(&self, limits: &Limits) -> Result<Limits, KernelError> {
+    pub fn change(&self, before: &Reading, limits: &Limits) -> Result<Limits, KernelError> {
         let mut in_force = Limits::default();
         if let Some(limit) = limits.cpu {
-            in_force.cpu = Some(self.cpu.set_limit(limit)?);
+            in_force.cpu = Some(self.cpu.change(before.cpu, limit)?);
         }
-        if let Some((control, asked)) = self.disk_change(limits)? {
-            in_force = in_force.or(of_disk(&control.set_limits(&asked)?));
+        if let Some((control, before, asked)) = self.disk_change(before, limits) {
+            in_force = in_force.or(of_disk(&control.change(before, &asked)?));
         }
         Ok(in_force.among(limits))
     }
 
-    /// Writes limits as [`Self::set`] does, but goes on where one fails.
+    /// Gives limits back, and goes on where one fails.
     ///
     /// # Errors
-    /// The first one.
-    pub fn set_each(&self, limits: &Limits) -> Result<(), KernelError> {
-        let cpu = self.set(&Limits { cpu: limits.cpu, ..Limits::default() });
-        let others = self.set(&Limits { cpu: None, ..*limits });
-        cpu.and(others).map(drop)
+    /// The first one, also when a resource cannot be read.
+    pub fn give_back(&self, limits: &Limits) -> Result<(), KernelError> {
+        let cpu = limits.cpu.map(|limit| self.cpu.set_limit(limit)).transpose();
+        let disk = self.disk.as_ref().map(|control| give_back_disk(control, limits)).transpose();
+        cpu.map(drop).and(disk.map(drop))
     }
 
     /// Reads the counters, and those of every disk that the container used.
@@ -130,16 +136,30 @@ impl Controls {
         Ok((Counters { cpu, disk }, disks))
     }
 
-    /// The disk's limits as they would be: what is not asked for stays as it is. Absent when nothing is asked for.
-    fn disk_change(&self, limits: &Limits) -> Result<Option<(&DiskControl, DiskLimits)>, KernelError> {
-        let (Some(control), true) = (&self.disk, limits.disk.is_some() || limits.disk_operations.is_some())
-        else {
-            return Ok(None);
-        };
-        let now = control.limits()?;
-        let bytes = limits.disk.unwrap_or(now.bytes);
-        let operations = limits.disk_operations.unwrap_or(now.operations);
-        Ok(Some((control, DiskLimits { bytes, operations })))
+    /// The disk's limits, and as they would be: what is not asked for stays as it is. Absent when nothing is asked for.
+    fn disk_change<'a>(
+        &'a self,
+        before: &'a Reading,
+        limits: &Limits,
+    ) -> Option<(&'a DiskControl, &'a DiskLimits, DiskLimits)> {
+        let (control, now) = (self.disk.as_ref()?, before.disk.as_ref()?);
+        let is_asked = limits.disk.is_some() || limits.disk_operations.is_some();
+        is_asked.then(|| (control, now, disk_limits(limits, now)))
+    }
+}
+
+fn give_back_disk(control: &DiskControl, limits: &Limits) -> Result<(), KernelError> {
+    if limits.disk.is_none() && limits.disk_operations.is_none() {
+        return Ok(());
+    }
+    let now = control.limits()?;
+    control.change(&now, &disk_limits(limits, &now)).map(drop)
+}
+
+fn disk_limits(limits: &Limits, now: &DiskLimits) -> DiskLimits {
+    DiskLimits {
+        bytes: limits.disk.unwrap_or(now.bytes),
+        operations: limits.disk_operations.unwrap_or(now.operations),
     }
 }
 

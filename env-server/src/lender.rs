@@ -136,7 +136,7 @@ impl Lender {
         &self,
         name: &ContainerName,
         of: &Container,
-        Reading { limits, failed }: Reading,
+        Reading { limits, failed, .. }: Reading,
         now: Duration,
     ) -> ContainerState {
         let loan = self.loans.get(&of.place.path);
@@ -180,14 +180,15 @@ impl Lender {
             return Err(NodeError::Internal { detail: "the env-server is shutting down".to_owned() });
         }
         self.look_around().map_err(|error| internal(&error))?;
-        let asked = plan.changes.iter().filter_map(|change| self.containers.get(&change.container));
-        let asked: Vec<_> =
-            asked.map(|container| (container.place.path.clone(), container.controls.limits())).collect();
-        for (path, reading) in asked {
-            // What cannot be read is found out below.
-            reading.iter().for_each(|reading| self.notice_drift(&path, &reading.limits, now));
+        let asked = plan.changes.iter().map(|change| &change.container);
+        let asked = asked.filter_map(|name| Some((name.clone(), self.containers.get(name)?)));
+        let readings: BTreeMap<_, _> = asked.map(|(name, of)| (name, of.controls.limits())).collect();
+        for (name, reading) in &readings {
+            if let (Ok(reading), Some(container)) = (reading, self.containers.get(name)) {
+                self.notice_drift(&container.place.path.clone(), &reading.limits, now);
+            }
         }
-        check::changes(plan, &self.containers, &self.means, now)
+        check::changes(plan, &self.containers, readings, &self.means, now)
     }
 
     /// Puts one container back to its baseline and answers the limits in force then.

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Turns divan's tables (stdin) into one line per figure: `name value unit`, from the median column.
+"""Turns divan's tables (stdin) into one line per figure: `name value unit`, from the median column. What a bench measured
+itself it prints as `figure: name value unit`; that follows.
 
 Knows divan's format and the units that Ballast's figures are told in; not how benches are run.
 `--self-test` checks the reading against a table that divan printed.
@@ -19,6 +20,8 @@ UNITS = {
     "critical_path_traces": "traces/s",
     "assembled_and_charged_traces": "traces/s",
     "env_server_plan_latency": "ms",
+    "env_server_plan_of_100_containers": "ms",
+    "env_server_observation_of_100_containers": "ms",
 }
 SECONDS = {"ps": 1e-12, "ns": 1e-9, "µs": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 PREFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
@@ -47,6 +50,12 @@ def parse(lines):
         elif figures and (items := ITEMS_PER_SECOND.match(median)):
             figures[-1][2] = float(items["number"]) * PREFIXES[items["prefix"]]
     return [tuple(figure) for figure in figures]
+
+
+def own_figures(lines):
+    """The figures that benches print themselves."""
+    prefix = "figure: "
+    return [line.rstrip("\n").removeprefix(prefix) for line in lines if line.startswith(prefix)]
 
 
 def figure_line(name, seconds, items_per_second):
@@ -97,6 +106,9 @@ nested                 fastest       │ slowest       │ median        │ mea
     def test_a_latency_is_told_in_its_own_unit_even_when_items_are_counted(self):
         self.assertEqual(figure_line("env_server_plan_latency", 0.000612, 5.0), "env_server_plan_latency 0.612 ms")
 
+    def test_a_bench_may_print_its_own_figure(self):
+        self.assertEqual(own_figures(["figure: a_p99 4.949 ms\n", "a figure: b"]), ["a_p99 4.949 ms"])
+
     def test_other_output_is_no_figure(self):
         self.assertEqual(parse(["test a ... ok", "│", "a │ b", ""]), [])
 
@@ -104,5 +116,8 @@ nested                 fastest       │ slowest       │ median        │ mea
 if __name__ == "__main__":
     if sys.argv[1:] == ["--self-test"]:
         unittest.main(argv=sys.argv[:1])
-    for found in parse(sys.stdin):
+    printed = sys.stdin.readlines()
+    for found in parse(printed):
         print(figure_line(*found))
+    for found in own_figures(printed):
+        print(found)

@@ -30,20 +30,22 @@ pub struct CpuCounters {
     pub throttled: Duration,
 }
 
-/// CFS bandwidth: so much CPU time in each period.
+/// CFS bandwidth as the kernel keeps it: so much CPU time in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Bandwidth {
+pub struct CpuBandwidth {
     /// Absent for no limit.
     quota_us: Option<u64>,
     period_us: u64,
 }
 
-impl Bandwidth {
+impl CpuBandwidth {
+    /// The same in cores.
+    #[must_use]
     #[expect(
         clippy::cast_precision_loss,
         reason = "microseconds of a CFS period or quota are far below 2^53"
     )]
-    fn limit(self) -> Limit<Cores> {
+    pub fn limit(self) -> Limit<Cores> {
         self.quota_us.map_or(Limit::Max, |quota_us| {
             Limit::At(Cores::saturating(quota_us as f64 / self.period_us as f64))
         })
@@ -120,7 +122,15 @@ impl CpuControl {
     /// # Errors
     /// [`KernelError::LimitTooSmall`], or when the period in force cannot be read.
     pub fn rounded(&self, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        Ok(self.with_limit(self.bandwidth()?, limit)?.limit())
+        self.rounded_at(self.bandwidth()?, limit)
+    }
+
+    /// The same where `before` is in force.
+    ///
+    /// # Errors
+    /// [`KernelError::LimitTooSmall`].
+    pub fn rounded_at(&self, before: CpuBandwidth, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
+        Ok(self.with_limit(before, limit)?.limit())
     }
 
     /// Writes a limit, keeping the period, and answers what is in force then, as read back. What is in force already is
@@ -131,7 +141,14 @@ impl CpuControl {
     /// [`KernelError::LimitTooSmall`] before anything is written; [`KernelError::QuotaConflict`] when a cgroup v1 parent
     /// has less or a child has more; others when a file cannot be read or written.
     pub fn set_limit(&self, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        let before = self.bandwidth()?;
+        self.change(self.bandwidth()?, limit)
+    }
+
+    /// The same for who has just read that `before` is in force.
+    ///
+    /// # Errors
+    /// As [`Self::set_limit`].
+    pub fn change(&self, before: CpuBandwidth, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
         let bandwidth = self.with_limit(before, limit)?;
         if bandwidth == before {
             return Ok(before.limit());
@@ -143,14 +160,18 @@ impl CpuControl {
         self.limit()
     }
 
-    fn bandwidth(&self) -> Result<Bandwidth, KernelError> {
+    /// Reads the bandwidth in force.
+    ///
+    /// # Errors
+    /// As [`Self::limit`].
+    pub fn bandwidth(&self) -> Result<CpuBandwidth, KernelError> {
         match self.version {
             CgroupVersion::V2 => v2::bandwidth(&self.cpu),
             _ => v1::bandwidth(&self.cpu),
         }
     }
 
-    fn with_limit(&self, before: Bandwidth, limit: Limit<Cores>) -> Result<Bandwidth, KernelError> {
+    fn with_limit(&self, before: CpuBandwidth, limit: Limit<Cores>) -> Result<CpuBandwidth, KernelError> {
         before.with_limit(limit).map_err(|smallest| KernelError::LimitTooSmall {
             path: self.cpu.clone(),
             asked: limit.to_string(),

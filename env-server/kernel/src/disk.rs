@@ -104,8 +104,15 @@ impl DiskControl {
     /// As [`Self::rounded`], before anything is written; others when a file cannot be read or written. On cgroup v1 the
     /// four limits are four files: a failure may leave some of them changed.
     pub fn set_limits(&self, limits: &DiskLimits) -> Result<DiskLimits, KernelError> {
-        let asked = self.raw(limits)?;
-        let before = self.throttle()?;
+        self.change(&self.limits()?, limits)
+    }
+
+    /// The same for who has just read that `before` is in force.
+    ///
+    /// # Errors
+    /// As [`Self::set_limits`].
+    pub fn change(&self, before: &DiskLimits, limits: &DiskLimits) -> Result<DiskLimits, KernelError> {
+        let (before, asked) = (self.raw(before)?, self.raw(limits)?);
         if asked == before {
             return Ok(before.limits());
         }

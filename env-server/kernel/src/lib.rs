@@ -15,7 +15,7 @@ mod file;
 mod mounts;
 
 pub use cgroup::{Cgroup, CgroupTree};
-pub use cpu::{CpuControl, CpuCounters};
+pub use cpu::{CpuBandwidth, CpuControl, CpuCounters};
 pub use disk::{DeviceNumber, DiskControl, DiskCounters, DiskLimits};
 pub use error::KernelError;
 pub use hierarchy::Hierarchy;

@@ -11,6 +11,8 @@ use ballast_api::{
     Amounts, Capability, ContainerName, Limit, LimitChange, Limits, NodeError, PerResource, Plan,
 };
 
+use ballast_kernel::KernelError;
+
 use super::{Container, Means, internal};
 use crate::{
     controls::{Controls, Devices, Reading},
@@ -27,15 +29,15 @@ pub(super) struct Change {
     pub(super) devices: Devices,
     pub(super) controls: Controls,
     pub(super) requested: Limits,
-    /// In force now, of the resources asked for.
-    pub(super) before: Limits,
+    /// In force now.
+    pub(super) before: Reading,
     /// What the kernel will make of the request.
     pub(super) target: Limits,
     /// In force now of the rest of the request, which is left to somebody else.
     pub(super) held: Limits,
 }
 
-/// The changes of a plan, all of them or none.
+/// The changes of a plan, all of them or none. `readings` are of its containers, as far as these exist.
 ///
 /// # Errors
 /// [`NodeError::Invalid`] with every problem, else [`NodeError::UnknownContainer`], else
@@ -43,6 +45,7 @@ pub(super) struct Change {
 pub(super) fn changes(
     plan: &Plan,
     containers: &BTreeMap<ContainerName, Container>,
+    mut readings: BTreeMap<ContainerName, Result<Reading, KernelError>>,
     means: &Means,
     now: Duration,
 ) -> Result<Vec<Change>, NodeError> {
@@ -63,7 +66,8 @@ pub(super) fn changes(
     let mut changes = Vec::new();
     let mut refusal = None;
     for change in &plan.changes {
-        match look_up(plan.generation, change, containers, now, &mut problems)? {
+        let found = containers.get(&change.container).zip(readings.remove(&change.container));
+        match look_up(plan.generation, change, found, now, &mut problems)? {
             Ok(found) => changes.extend(found),
             Err(unknown @ NodeError::UnknownContainer { .. }) => refusal = Some(unknown),
             Err(stale) => refusal = refusal.or(Some(stale)),
@@ -105,38 +109,35 @@ fn check_resources(
 fn look_up(
     generation: u64,
     LimitChange { container: name, limits }: &LimitChange,
-    containers: &BTreeMap<ContainerName, Container>,
+    found: Option<(&Container, Result<Reading, KernelError>)>,
     now: Duration,
     problems: &mut Vec<String>,
 ) -> Result<Result<Option<Change>, NodeError>, NodeError> {
     let unknown = || NodeError::UnknownContainer { container: name.to_string() };
-    let Some(container) = containers.get(name) else { return Ok(Err(unknown())) };
+    let Some((container, reading)) = found else { return Ok(Err(unknown())) };
     if generation < container.generation {
         let (offered, current) = (generation, container.generation);
         return Ok(Err(NodeError::StaleGeneration { container: name.to_string(), offered, current }));
     }
-    let mut found = Vec::new();
-    let read = container.controls.limits();
-    let target = read.and_then(|reading| {
-        found = cannot_be_limited(limits, &reading, &container.missing);
-        Ok((reading.limits.among(limits), container.controls.rounded(limits, &mut found)?))
-    });
+    let before = match reading {
+        Ok(reading) => reading,
+        Err(error) if error.is_gone() => return Ok(Err(unknown())),
+        Err(error) => return Err(internal(&error)),
+    };
+    let mut found = cannot_be_limited(limits, &before, &container.missing);
+    let target = container.controls.rounded(&before, limits, &mut found).map_err(|error| internal(&error))?;
     problems.extend(found.iter().map(|problem| format!("{name}: {problem}")));
-    match target {
-        Ok(_) if !found.is_empty() => Ok(Ok(None)),
-        Ok((before, target)) => Ok(Ok(Some(Change {
-            held: before.among(&container.hold.at(now)),
-            name: name.clone(),
-            place: container.place.clone(),
-            devices: container.devices,
-            controls: container.controls.clone(),
-            requested: *limits,
-            before,
-            target: target.without(&container.hold.at(now)),
-        }))),
-        Err(error) if error.is_gone() => Ok(Err(unknown())),
-        Err(error) => Err(internal(&error)),
-    }
+    let held = container.hold.at(now);
+    Ok(Ok(found.is_empty().then(|| Change {
+        name: name.clone(),
+        place: container.place.clone(),
+        devices: container.devices,
+        controls: container.controls.clone(),
+        requested: *limits,
+        target: target.without(&held),
+        held: before.limits.among(limits).among(&held),
+        before,
+    })))
 }
 
 /// Why a container cannot be limited in a resource that is asked for, although its machine can.

@@ -36,7 +36,7 @@ impl Lender {
         let applied = changes.into_iter().zip(applied).map(|(change, applied)| AppliedLimits {
             container: change.name,
             requested: change.requested,
-            before: change.before,
+            before: change.before.limits.among(&change.requested),
             applied: applied.or(change.held),
         });
         Ok(PlanOutcome { generation: plan.generation, dry_run: plan.dry_run, applied: applied.collect() })
@@ -52,7 +52,7 @@ impl Lender {
         for change in changes {
             let Place { path, identity } = change.place.clone();
             let owned = self.loans.get(&path).map(|loan| loan.baseline);
-            let baseline = owned.unwrap_or_default().or(change.before.among(&change.target));
+            let baseline = owned.unwrap_or_default().or(change.before.limits.among(&change.target));
             if owned.unwrap_or_default() == baseline {
                 continue;
             }
@@ -89,7 +89,7 @@ impl Lender {
     ) -> Result<Vec<Limits>, NodeError> {
         let mut applied = Vec::new();
         for (index, change) in changes.iter().enumerate() {
-            match change.controls.set(&change.target) {
+            match change.controls.change(&change.before, &change.target) {
                 Ok(limits) => applied.push(limits),
                 // The one that failed is undone too: it may have been written in part, or only not read back.
                 Err(error) => return Err(self.undo(&changes[..=index], borrowed, &error, now)),
@@ -137,12 +137,12 @@ impl Lender {
 
     /// Whether the limits are what they were before the plan.
     fn undo_one(&self, change: &Change) -> bool {
-        let before = change.before.among(&change.target);
+        let before = change.before.limits.among(&change.target);
         let is_as_before = |reading: Reading| reading.limits.among(&before) == before;
         if !self.exists(&change.place) || change.controls.limits().is_ok_and(is_as_before) {
             return true;
         }
-        match change.controls.set_each(&before) {
+        match change.controls.give_back(&before) {
             Ok(()) => true,
             Err(_) if !self.exists(&change.place) => true,
             Err(error) => {
@@ -165,7 +165,7 @@ impl Lender {
                 container.generation = plan.generation;
             }
             info!(
-                container = %change.name, before = %change.before, limits = %change.target,
+                container = %change.name, before = %change.before.limits.among(&change.target), limits = %change.target,
                 generation = plan.generation, lease_seconds = plan.lease_seconds, "limits lent"
             );
         }

@@ -226,7 +226,7 @@ fn what_cannot_be_undone_is_told_and_goes_back_to_the_baseline_later() {
     let asked = plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]);
     let changes = lender.check(&asked, START).unwrap();
     let first_touched = lender.borrow_limits(&changes, START).unwrap();
-    changes[0].controls.set(&changes[0].target).unwrap();
+    changes[0].controls.change(&changes[0].before, &changes[0].target).unwrap();
     machine.refuse_writes("p/a");
     let refused = KernelError::InvalidPath { text: "x".to_owned(), reason: "stands for any refusal" };
     let error = lender.undo(&changes, &first_touched, &refused, START);
@@ -269,7 +269,7 @@ fn a_crash_at_any_moment_of_a_plan_is_put_right_by_the_next_start() {
         let changes = lender.check(&plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]), START).unwrap();
         lender.borrow_limits(&changes, START).unwrap();
         for change in &changes[..written] {
-            change.controls.set(&change.target).unwrap();
+            change.controls.change(&change.before, &change.target).unwrap();
         }
         drop(lender);
         assert_eq!(open(&machine, START).loans(), 0);

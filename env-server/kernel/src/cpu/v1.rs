@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 
 use nix::errno::Errno;
 
-use super::{Bandwidth, CpuCounters, field};
+use super::{CpuBandwidth, CpuCounters, field};
 use crate::{error::KernelError, file};
 
 pub(super) fn counters(cpu: &Path, cpuacct: &Path) -> Result<CpuCounters, KernelError> {
@@ -22,7 +22,7 @@ pub(super) fn counters(cpu: &Path, cpuacct: &Path) -> Result<CpuCounters, Kernel
     })
 }
 
-pub(super) fn bandwidth(cpu: &Path) -> Result<Bandwidth, KernelError> {
+pub(super) fn bandwidth(cpu: &Path) -> Result<CpuBandwidth, KernelError> {
     let period = cpu.join("cpu.cfs_period_us");
     let period_us = file::read_number(&period)?;
     if period_us == 0 {
@@ -30,7 +30,7 @@ pub(super) fn bandwidth(cpu: &Path) -> Result<Bandwidth, KernelError> {
     }
     // -1 stands for no limit.
     let quota_us: i64 = file::read_number(&cpu.join("cpu.cfs_quota_us"))?;
-    Ok(Bandwidth { quota_us: u64::try_from(quota_us).ok(), period_us })
+    Ok(CpuBandwidth { quota_us: u64::try_from(quota_us).ok(), period_us })
 }
 
 pub(super) fn write_quota(cpu: &Path, quota_us: Option<u64>) -> Result<(), KernelError> {

@@ -4,7 +4,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{Bandwidth, CpuCounters, field};
+use super::{CpuBandwidth, CpuCounters, field};
 use crate::{error::KernelError, file};
 
 pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
@@ -22,24 +22,24 @@ pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
     })
 }
 
-pub(super) fn bandwidth(folder: &Path) -> Result<Bandwidth, KernelError> {
+pub(super) fn bandwidth(folder: &Path) -> Result<CpuBandwidth, KernelError> {
     let path = folder.join("cpu.max");
     let text = file::read(&path)?;
     parse(&text).ok_or_else(|| file::unexpected(&path, &text, "a quota and a period"))
 }
 
-pub(super) fn write_bandwidth(folder: &Path, bandwidth: Bandwidth) -> Result<(), KernelError> {
+pub(super) fn write_bandwidth(folder: &Path, bandwidth: CpuBandwidth) -> Result<(), KernelError> {
     file::write(&folder.join("cpu.max"), &render(bandwidth))
 }
 
-fn parse(text: &str) -> Option<Bandwidth> {
+fn parse(text: &str) -> Option<CpuBandwidth> {
     let (quota, period) = text.trim().split_once(' ')?;
     let quota_us = if quota == "max" { None } else { Some(quota.parse().ok()?) };
     let period_us = period.parse().ok().filter(|period_us| *period_us > 0)?;
-    Some(Bandwidth { quota_us, period_us })
+    Some(CpuBandwidth { quota_us, period_us })
 }
 
-fn render(Bandwidth { quota_us, period_us }: Bandwidth) -> String {
+fn render(CpuBandwidth { quota_us, period_us }: CpuBandwidth) -> String {
     match quota_us {
         Some(quota_us) => format!("{quota_us} {period_us}"),
         None => format!("max {period_us}"),
@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn reads_what_the_kernel_writes() {
-        assert_eq!(parse("max 100000\n"), Some(Bandwidth { quota_us: None, period_us: 100_000 }));
-        assert_eq!(parse("20000 50000\n"), Some(Bandwidth { quota_us: Some(20_000), period_us: 50_000 }));
+        assert_eq!(parse("max 100000\n"), Some(CpuBandwidth { quota_us: None, period_us: 100_000 }));
+        assert_eq!(parse("20000 50000\n"), Some(CpuBandwidth { quota_us: Some(20_000), period_us: 50_000 }));
         for bad in ["", "max", "-1 100000", "max 0", "1 2 3", "max max"] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
@@ -67,7 +67,7 @@ mod tests {
             quota_us in proptest::option::of(1000u64..1 << 40),
             period_us in 1000u64..=1_000_000,
         ) {
-            let bandwidth = Bandwidth { quota_us, period_us };
+            let bandwidth = CpuBandwidth { quota_us, period_us };
             prop_assert_eq!(parse(&render(bandwidth)), Some(bandwidth));
         }
     }

@@ -1,0 +1,135 @@
+//! A full node: a hundred containers, every resource that this machine controls, in process and without HTTP. On real
+//! cgroups, as root only. Beside divan's table it tells the 99th percentiles, which are what a controller waits for.
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up has nothing to measure")]
+
+use std::{
+    path::Path,
+    process::{Child, Command},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use ballast_api::{
+    BytesPerSecond, ContainerName, Cores, Limit, LimitChange, Limits, NodeAgent, NodeName,
+    OperationsPerSecond, Plan, ReadWrite, SystemClock,
+};
+use ballast_env_server::{
+    LinuxNode,
+    journal::Journal,
+    lender::Means,
+    machine::{Machine, Roots},
+    metrics::Metrics,
+};
+use ballast_kernel::{Cgroup, CgroupTree, Hierarchy};
+use divan::Bencher;
+use tokio::runtime::Runtime;
+
+const CONTAINERS: usize = 100;
+
+/// What is printed when the tables are.
+static FIGURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn main() {
+    divan::main();
+    for figure in FIGURES.lock().unwrap().iter() {
+        println!("figure: {figure}");
+    }
+}
+
+#[divan::bench(sample_count = 500, sample_size = 1)]
+fn env_server_plan_of_100_containers(bencher: Bencher<'_, '_>) {
+    let Some(full) = FullNode::new() else { return };
+    let mut generation = 0;
+    measure("env_server_plan_of_100_containers_p99", bencher, || {
+        generation += 1;
+        full.runtime.block_on(full.node.apply(&full.plan(generation))).unwrap();
+    });
+}
+
+#[divan::bench(sample_count = 500, sample_size = 1)]
+fn env_server_observation_of_100_containers(bencher: Bencher<'_, '_>) {
+    let Some(full) = FullNode::new() else { return };
+    full.runtime.block_on(full.node.apply(&full.plan(1))).unwrap();
+    measure("env_server_observation_of_100_containers_p99", bencher, || {
+        assert_eq!(full.runtime.block_on(full.node.containers()).unwrap().len(), CONTAINERS);
+    });
+}
+
+/// Divan's loop, with a figure of our own.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+fn measure(name: &str, bencher: Bencher<'_, '_>, mut work: impl FnMut()) {
+    let mut times = Vec::new();
+    bencher.bench_local(|| {
+        let began = Instant::now();
+        work();
+        times.push(began.elapsed());
+    });
+    times.sort_unstable();
+    if let Some(p99) = times.get(times.len() * 99 / 100) {
+        FIGURES.lock().unwrap().push(format!("{name} {:.3} ms", p99.as_secs_f64() * 1e3));
+    }
+}
+
+/// A node with real containers, each with a sleeping process. All is gone when it is dropped.
+struct FullNode {
+    node: LinuxNode,
+    runtime: Runtime,
+    parent: Cgroup,
+    processes: Vec<Child>,
+    _state: tempfile::TempDir,
+}
+
+impl FullNode {
+    /// Absent, with the reason on stderr, where this machine has no cgroups to write to.
+    fn new() -> Option<Self> {
+        let made = Hierarchy::find(Path::new("/proc/self/mountinfo"))
+            .map(CgroupTree::new)
+            .and_then(|tree| Ok((tree.create(&format!("ballast-bench-{}", std::process::id()))?, tree)));
+        let (parent, tree) = made.inspect_err(|error| eprintln!("SKIPPED: no real cgroups: {error}")).ok()?;
+        let mut processes = Vec::new();
+        for i in 0..CONTAINERS {
+            let container = tree.create(&format!("{}/c{i}", parent.path())).unwrap();
+            processes.push(Command::new("sleep").arg("600").spawn().unwrap());
+            container.attach(processes[i].id()).unwrap();
+        }
+        let state = tempfile::tempdir().unwrap();
+        let means = Means {
+            machine: Machine::look_at(Roots::default()).unwrap(),
+            parents: vec![parent.path().clone()],
+            sample_interval: Duration::from_secs(1),
+            clock: Arc::new(SystemClock),
+            metrics: Arc::new(Metrics::default()),
+            journal: Journal::new(state.path(), "bench"),
+        };
+        let node = LinuxNode::open(NodeName::new("bench").unwrap(), means).unwrap();
+        let runtime = Runtime::new().unwrap();
+        Some(Self { node, runtime, parent, processes, _state: state })
+    }
+
+    /// Limits that differ from one plan to the next, so that each of them is written.
+    fn plan(&self, generation: u64) -> Plan {
+        let factor = if generation.is_multiple_of(2) { 1.0 } else { 2.0 };
+        let bytes = |rate| Limit::At(BytesPerSecond::new(rate * factor).unwrap());
+        let operations = |rate| Limit::At(OperationsPerSecond::new(rate * factor).unwrap());
+        let limits = Limits {
+            disk: Some(ReadWrite { read: bytes(5e6), write: bytes(3e6) }),
+            disk_operations: Some(ReadWrite { read: operations(500.0), write: operations(300.0) }),
+            ..Limits::of_cpu(Limit::At(Cores::new(0.2 * factor).unwrap()))
+        };
+        let container = |i| ContainerName::new(format!("c{i}")).unwrap();
+        let changes = (0..CONTAINERS).map(|i| LimitChange { container: container(i), limits });
+        Plan { generation, lease_seconds: 600.0, dry_run: false, changes: changes.collect() }
+    }
+}
+
+impl Drop for FullNode {
+    fn drop(&mut self) {
+        let not_restored = self.runtime.block_on(self.node.close());
+        assert!(not_restored.is_empty(), "{not_restored:?}");
+        for process in &mut self.processes {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        self.parent.remove().unwrap();
+    }
+}
