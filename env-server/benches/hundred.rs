@@ -1,16 +1,19 @@
-//! A full node: a hundred containers, every resource that this machine controls, in process and without HTTP. On real
-//! cgroups, as root only. Beside divan's table it tells the 99th percentiles, which are what a controller waits for.
+//! A full node: a hundred containers, every resource that this machine controls. On real cgroups, as root only. Beside
+//! divan's table it tells the 99th percentiles of what a controller waits for (in process, without HTTP), and what the
+//! program itself uses.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up has nothing to measure")]
 
 use std::{
+    fs,
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use ballast_api::{
-    BytesPerSecond, ContainerName, Cores, Limit, LimitChange, Limits, NodeAgent, NodeName,
+    BytesPerSecond, ContainerName, Cores, HttpNode, Limit, LimitChange, Limits, NodeAgent, NodeName,
     OperationsPerSecond, Plan, ReadWrite, SystemClock,
 };
 use ballast_env_server::{
@@ -53,6 +56,76 @@ fn env_server_observation_of_100_containers(bencher: Bencher<'_, '_>) {
     measure("env_server_observation_of_100_containers_p99", bencher, || {
         assert_eq!(full.runtime.block_on(full.node.containers()).unwrap().len(), CONTAINERS);
     });
+}
+
+/// The program as it runs on a node: sampling each second, and asked by a controller as often.
+#[divan::bench(sample_count = 1, sample_size = 1)]
+fn env_server_use_at_1_hz(bencher: Bencher<'_, '_>) {
+    const SECONDS: u64 = 20;
+    let Some(full) = FullNode::new() else { return };
+    bencher.bench_local(|| {
+        let program = Program::start(&full);
+        let node = HttpNode::new(&program.url).unwrap();
+        let ask = || full.runtime.block_on(node.containers()).unwrap();
+        assert_eq!(ask().len(), CONTAINERS);
+        let before = program.cpu_ticks();
+        for _ in 0..SECONDS {
+            full.runtime.block_on(async { tokio::time::sleep(Duration::from_secs(1)).await });
+            ask();
+        }
+        // A tick is 10 ms: so many of them in a second are per cent of a core.
+        #[expect(clippy::cast_precision_loss, reason = "ticks of seconds")]
+        let percent = (program.cpu_ticks() - before) as f64 / SECONDS as f64;
+        let mut figures = FIGURES.lock().unwrap();
+        figures.push(format!("env_server_cpu_at_1_hz {percent:.2} %_of_a_core"));
+        figures.push(format!("env_server_memory {:.1} MiB", program.resident_kib() / 1024.0));
+    });
+}
+
+/// The real env-server, killed when it is dropped: it has been lent nothing.
+struct Program {
+    child: Child,
+    url: String,
+    _state: tempfile::TempDir,
+}
+
+impl Program {
+    fn start(full: &FullNode) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ballast-env-server"))
+            .args(["--node", "bench", "--listen", "127.0.0.1:0", "--cgroup-parent"])
+            .arg(full.parent.path().as_str())
+            .arg("--state-dir")
+            .arg(state.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+        Self { child, url: ready["listening"].as_str().unwrap().to_owned(), _state: state }
+    }
+
+    /// Time in user and kernel mode so far (proc_pid_stat(5)).
+    fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let after_name = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        after_name.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
+    fn resident_kib(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
 }
 
 /// Divan's loop, with a figure of our own.

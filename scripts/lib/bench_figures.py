@@ -22,6 +22,8 @@ UNITS = {
     "env_server_plan_latency": "ms",
     "env_server_plan_of_100_containers": "ms",
     "env_server_observation_of_100_containers": "ms",
+    # Lasts as long as it is told to; prints what it measures itself.
+    "env_server_use_at_1_hz": None,
 }
 SECONDS = {"ps": 1e-12, "ns": 1e-9, "µs": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 PREFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
@@ -118,6 +120,7 @@ if __name__ == "__main__":
         unittest.main(argv=sys.argv[:1])
     printed = sys.stdin.readlines()
     for found in parse(printed):
-        print(figure_line(*found))
+        if UNITS.get(found[0], "") is not None:
+            print(figure_line(*found))
     for found in own_figures(printed):
         print(found)
