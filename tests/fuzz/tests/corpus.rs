@@ -1,0 +1,47 @@
+//! Every input of the corpus, also those that once broke something, through its target.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, path::Path};
+
+fn each(target: &str, run: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let inputs: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!inputs.is_empty(), "{target} has no input");
+    for input in inputs {
+        let bytes = fs::read(&input).unwrap();
+        println!("{}", input.display());
+        run(&bytes);
+        // Cut off anywhere, and with a bit turned, it is an input too.
+        for at in (0..bytes.len()).step_by(1 + bytes.len() / 64) {
+            run(&bytes[..at]);
+            let mut turned = bytes.clone();
+            turned[at] ^= 1 << (at % 8);
+            run(&turned);
+        }
+    }
+}
+
+#[test]
+fn plans() {
+    each("plan", ballast_fuzz::plan);
+}
+
+#[test]
+fn cgroup_files() {
+    each("cgroup_files", ballast_fuzz::cgroup_files);
+}
+
+#[test]
+fn names() {
+    each("names", ballast_fuzz::names);
+}
+
+#[test]
+fn spans() {
+    each("otlp", ballast_fuzz::otlp);
+}
+
+#[test]
+fn cadvisor_pages() {
+    each("cadvisor", ballast_fuzz::cadvisor);
+}
