@@ -1,13 +1,15 @@
-//! Kernel interfaces of containers: where cgroup controllers are mounted, groups of processes, CPU bandwidth.
+//! Kernel interfaces of containers: where cgroup controllers are mounted, groups of processes, CPU bandwidth, network
+//! rates.
 //!
 //! Every root is given by the caller, so that a folder of a test is as good as the kernel's. Must not know what a
-//! plan, a lease or a network is.
+//! plan or a lease is.
 
 pub mod cgroup;
 pub mod cpu;
 pub mod error;
 pub mod hierarchy;
 pub mod machine;
+pub mod network;
 pub mod path;
 
 mod file;
@@ -16,4 +18,5 @@ pub use cgroup::{Cgroup, CgroupTree};
 pub use cpu::{CpuControl, CpuCounters};
 pub use error::KernelError;
 pub use hierarchy::Hierarchy;
+pub use network::{Interface, NetworkControl};
 pub use path::CgroupPath;
