@@ -11,8 +11,9 @@ use ballast_api::{BitsPerSecond, Limit};
 /// less.
 pub const SMALLEST_RATE_BITS_PER_SECOND: f64 = 100_000.0;
 
-/// So much time's worth of the rate may be sent at once. HTB's credit is capped at this: whatever the timer that wakes
-/// the queue is late beyond it is lost to the rate. Ten milliseconds survive a busy machine; see the table in the tests.
+/// So much time's worth of the rate may be sent at once. HTB's credit is capped at this: by whatever the timer that wakes
+/// the queue is later, the rate falls short. Measured with ten milliseconds on two processors that others kept busy: 20,
+/// 100 and 400 Mbit/s were met within 0.3 %, both ways. A larger send than this is no problem, the class goes into debt.
 const BURST_MILLISECONDS: u64 = 10;
 /// And so many full-size frames at least.
 const BURST_FRAMES: u64 = 2;
