@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use ballast_api::{Limits, PerResource, with_causes};
+use ballast_api::{BitsPerSecond, EgressIngress, Limit, Limits, PerResource, with_causes};
 use ballast_kernel::{
     CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl, DiskCounters, DiskLimits,
-    Hierarchy, KernelError, disk,
+    Hierarchy, Interface, KernelError, NetworkControl, disk, network::NetworkCounters,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub struct Devices {
     /// The disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<DeviceNumber>,
+    /// The host side of its network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Interface>,
 }
 
 /// Raw counters of one container.
@@ -28,6 +31,8 @@ pub struct Counters {
     pub cpu: CpuCounters,
     /// Traffic of the disk that is controlled; absent where none is.
     pub disk: Option<DiskCounters>,
+    /// Traffic of the network interface; absent where none is controlled.
+    pub network: Option<NetworkCounters>,
 }
 
 /// Limits as read, and why those that are missing cannot be read.
@@ -35,6 +40,7 @@ pub struct Counters {
 pub struct Reading {
     cpu: CpuBandwidth,
     disk: Option<DiskLimits>,
+    network: Option<NetworkLimits>,
     /// What is in force.
     pub limits: Limits,
     /// For resources that have a control, and failed.
@@ -48,7 +54,10 @@ pub struct Controls {
     path: CgroupPath,
     cpu: CpuControl,
     disk: Option<DiskControl>,
+    network: Option<NetworkControl>,
 }
+
+type NetworkLimits = EgressIngress<Limit<BitsPerSecond>>;
 
 impl Controls {
     /// Those of the container at `path`, which need not exist yet.
@@ -59,6 +68,7 @@ impl Controls {
             path: path.clone(),
             cpu: CpuControl::new(hierarchy, path),
             disk: devices.disk.and_then(|device| DiskControl::new(hierarchy, path, device)),
+            network: devices.network.map(NetworkControl::new),
         }
     }
 
@@ -72,8 +82,10 @@ impl Controls {
         let mut failed = PerResource::default();
         let disk = self.disk.as_ref().map(DiskControl::limits).transpose();
         let disk = disk.map_err(|error| failed.disk = Some(with_causes(&error))).ok().flatten();
-        let limits = Limits::of_cpu(cpu.limit()).or(disk.as_ref().map(of_disk).unwrap_or_default());
-        Ok(Reading { cpu, disk, limits, failed })
+        let network = self.network.as_ref().map(NetworkControl::limit).transpose();
+        let network = network.map_err(|error| failed.network = Some(with_causes(&error))).ok().flatten();
+        let limits = Limits { network, ..disk.as_ref().map(of_disk).unwrap_or_default() };
+        Ok(Reading { cpu, disk, network, limits: limits.or(Limits::of_cpu(cpu.limit())), failed })
     }
 
     /// What [`Self::change`] would put in force. Writes nothing. A limit that is out of the kernel's range is left out and
@@ -95,6 +107,9 @@ impl Controls {
             let disk = in_range(control.rounded(&asked), problems)?;
             rounded = rounded.or(disk.as_ref().map(of_disk).unwrap_or_default());
         }
+        if let Some((control, _, asked)) = self.network_change(before, limits) {
+            rounded.network = in_range(control.rounded(asked), problems)?;
+        }
         Ok(rounded.among(limits))
     }
 
@@ -111,6 +126,9 @@ impl Controls {
         if let Some((control, before, asked)) = self.disk_change(before, limits) {
             in_force = in_force.or(of_disk(&control.change(before, &asked)?));
         }
+        if let Some((control, before, asked)) = self.network_change(before, limits) {
+            in_force.network = Some(if asked == before { before } else { control.set_limit(asked)? });
+        }
         Ok(in_force.among(limits))
     }
 
@@ -121,7 +139,9 @@ impl Controls {
     pub fn give_back(&self, limits: &Limits) -> Result<(), KernelError> {
         let cpu = limits.cpu.map(|limit| self.cpu.set_limit(limit)).transpose();
         let disk = self.disk.as_ref().map(|control| give_back_disk(control, limits)).transpose();
-        cpu.map(drop).and(disk.map(drop))
+        let network = self.network.as_ref().zip(limits.network);
+        let network = network.map(|(control, limits)| give_back_network(control, limits)).transpose();
+        cpu.map(drop).and(disk.map(drop)).and(network.map(drop))
     }
 
     /// Reads the counters, and those of every disk that the container used.
@@ -133,7 +153,8 @@ impl Controls {
         let disks = disk::counters(&self.hierarchy, &self.path).unwrap_or_default();
         let disk =
             self.disk.as_ref().map(|control| disks.get(&control.device()).copied().unwrap_or_default());
-        Ok((Counters { cpu, disk }, disks))
+        let network = self.network.as_ref().and_then(|control| control.counters().ok());
+        Ok((Counters { cpu, disk, network }, disks))
     }
 
     /// The disk's limits, and as they would be: what is not asked for stays as it is. Absent when nothing is asked for.
@@ -145,6 +166,23 @@ impl Controls {
         let (control, now) = (self.disk.as_ref()?, before.disk.as_ref()?);
         let is_asked = limits.disk.is_some() || limits.disk_operations.is_some();
         is_asked.then(|| (control, now, disk_limits(limits, now)))
+    }
+
+    /// The network's limits, and as they would be. Absent when they are not asked for.
+    fn network_change(
+        &self,
+        before: &Reading,
+        limits: &Limits,
+    ) -> Option<(&NetworkControl, NetworkLimits, NetworkLimits)> {
+        Some((self.network.as_ref()?, before.network?, limits.network?))
+    }
+}
+
+/// An interface that is gone took its limits along.
+fn give_back_network(control: &NetworkControl, limits: NetworkLimits) -> Result<(), KernelError> {
+    match control.set_limit(limits) {
+        Err(error) if !error.is_gone() => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -175,6 +213,10 @@ fn in_range<T>(
         Ok(rounded) => Ok(Some(rounded)),
         Err(KernelError::LimitTooSmall { asked, smallest, .. }) => {
             problems.push(format!("{asked} is too little, the smallest limit is {smallest}"));
+            Ok(None)
+        }
+        Err(error @ (KernelError::RateTooSmall { .. } | KernelError::NotOurs { .. })) => {
+            problems.push(error.to_string());
             Ok(None)
         }
         Err(KernelError::LimitTooLarge { asked, largest, .. }) => {

@@ -169,7 +169,12 @@ mod tests {
     fn entry(cgroup: &str, identity: u64, baseline: Limit<Cores>) -> Entry {
         let disk = Some(DeviceNumber { major: 254, minor: u32::try_from(identity % 16).unwrap() });
         let cgroup = CgroupPath::new(cgroup).unwrap();
-        Entry { cgroup, identity, devices: Devices { disk }, baseline: Limits::of_cpu(baseline) }
+        Entry {
+            cgroup,
+            identity,
+            devices: Devices { disk, ..Devices::default() },
+            baseline: Limits::of_cpu(baseline),
+        }
     }
 
     #[test]

@@ -32,6 +32,14 @@ use crate::{
 use check::Change;
 use drift::Hold;
 
+/// In how many rounds of samples leftovers are looked for once a container that was lent something is gone: the kernel
+/// removes its network interface when it comes to it.
+const SWEEPS: u32 = 5;
+
+/// In how many samples a container whose devices are not all found is looked at again: it may have got a process, or a
+/// network, since.
+const LOOK_AGAIN_EVERY: u32 = 5;
+
 /// What a lender works with.
 pub struct Means {
     /// What there is to lend.
@@ -55,6 +63,8 @@ pub struct Lender {
     loans: BTreeMap<CgroupPath, Loan>,
     /// Why cgroups were passed over at the last look.
     skipped: BTreeSet<String>,
+    /// In how many rounds of samples to come leftovers are looked for.
+    sweeps_due: u32,
     /// What failed in the last round of samples.
     not_sampled: BTreeSet<String>,
     closed: bool,
@@ -67,6 +77,8 @@ struct Container {
     /// Why resources that the machine can limit cannot be limited for this container.
     missing: PerResource<String>,
     history: History,
+    /// How many were taken.
+    samples: u32,
     /// Of the last plan that touched it.
     generation: u64,
     /// Limits that are left alone, because somebody else changed them.
@@ -101,10 +113,12 @@ impl Lender {
             containers: BTreeMap::new(),
             loans,
             skipped: BTreeSet::new(),
+            sweeps_due: 0,
             not_sampled: BTreeSet::new(),
             closed: false,
         };
         lender.restore_loans(lender.loans.keys().cloned().collect(), Cause::Restart, now);
+        lender.means.machine.sweep();
         Ok(lender)
     }
 
@@ -245,6 +259,10 @@ impl Lender {
     /// Samples every container whose last sample is not too recent.
     pub fn sample(&mut self) {
         let mut failures = BTreeSet::new();
+        if self.sweeps_due > 0 {
+            self.sweeps_due -= 1;
+            self.means.machine.sweep();
+        }
         if let Err(error) = self.look_around() {
             self.means.metrics.sampling_failures.inc();
             failures.insert(format!("containers cannot be listed: {}", with_causes(&error)));
@@ -302,6 +320,7 @@ impl Lender {
             info!(cgroup = %path, "container is gone, its loan is forgotten");
             self.loans.remove(path);
         }
+        self.sweeps_due = SWEEPS;
         if let Err(error) = self.write_journal(|_| true) {
             // An entry of a cgroup that is gone is passed over when it is read.
             warn!(error = with_causes(&error), "journal not shortened");
@@ -335,31 +354,36 @@ impl Container {
         let devices = lent.unwrap_or(found);
         let controls = machine.controls(&place.path, &devices);
         let (history, hold) = (History::default(), Hold::default());
-        Self { place, devices, controls, missing, history, generation: 0, hold }
+        Self { place, devices, controls, missing, history, samples: 0, generation: 0, hold }
     }
 
     /// Reads the counters. A container that is not lent anything is looked at again when it uses another disk than
-    /// before, or its devices were not found yet.
+    /// before, and now and then while one of its devices is not found.
     fn sample(&mut self, means: &Means, is_lent: bool) -> Result<(), KernelError> {
         let (mut counters, disks) = self.controls.counters()?;
-        let used = busiest(&disks).or(self.devices.disk);
-        if !is_lent && (self.devices.disk.is_none() || used != self.devices.disk) {
-            self.find_devices(&means.machine);
+        let is_elsewhere = busiest(&disks).is_some_and(|used| self.devices.disk != Some(used));
+        self.samples = self.samples.wrapping_add(1);
+        let is_incomplete =
+            self.missing.iter().next().is_some() && self.samples.is_multiple_of(LOOK_AGAIN_EVERY);
+        if !is_lent && (is_elsewhere || is_incomplete) && self.find_devices(&means.machine) {
             counters = self.controls.counters()?.0;
         }
         self.history.push(Sample { taken_at: means.clock.now(), counters });
         Ok(())
     }
 
-    fn find_devices(&mut self, machine: &Machine) {
+    /// Whether they are others than before.
+    fn find_devices(&mut self, machine: &Machine) -> bool {
         let (devices, missing) = machine.devices_of(&self.place.path);
         self.missing = missing;
-        if devices != self.devices {
-            self.devices = devices;
-            self.controls = machine.controls(&self.place.path, &devices);
-            // Counters of one disk say nothing beside those of another.
-            self.history = History::default();
+        if devices == self.devices {
+            return false;
         }
+        self.devices = devices;
+        self.controls = machine.controls(&self.place.path, &devices);
+        // Counters of one device say nothing beside those of another.
+        self.history = History::default();
+        true
     }
 }
 

@@ -6,14 +6,15 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use ballast_api::{Amounts, Capability, CgroupVersion, Cores, PerResource, Resource, with_causes};
 use ballast_kernel::{
-    CgroupPath, CgroupTree, DeviceNumber, DiskControl, DiskCounters, Hierarchy, KernelError,
+    CgroupPath, CgroupTree, DeviceNumber, DiskControl, DiskCounters, Hierarchy, Interface, KernelError,
     disk::{
         self,
         device::{self, Disk},
     },
     machine::online_cpus,
+    network::{self, Support},
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::controls::{Controls, Devices};
 
@@ -39,6 +40,7 @@ pub struct Machine {
     roots: Roots,
     capacity: Amounts,
     disks: Result<Vec<Disk>, String>,
+    network: Result<(), String>,
 }
 
 impl Machine {
@@ -49,7 +51,7 @@ impl Machine {
     pub fn look_at(roots: Roots) -> Result<Self, KernelError> {
         let hierarchy = Hierarchy::find(&roots.proc.join("self/mountinfo"))?;
         let cpus = online_cpus(&roots.sys.join("devices/system/cpu/online"))?;
-        Ok(Self::new(hierarchy, roots, Cores::saturating(f64::from(cpus))))
+        Ok(Self::new(hierarchy, roots, Cores::saturating(f64::from(cpus))).with_network())
     }
 
     /// A machine whose control groups and processors are known.
@@ -57,7 +59,14 @@ impl Machine {
     pub fn new(hierarchy: Hierarchy, roots: Roots, cores: Cores) -> Self {
         let capacity = Amounts { cpu: Some(cores), ..Amounts::default() };
         let disks = usable_disks(&hierarchy, &roots);
-        Self { hierarchy, roots, capacity, disks }
+        Self { hierarchy, roots, capacity, disks, network: Err("it was not tried".to_owned()) }
+    }
+
+    /// Tries whether the kernel can limit networks, in a network namespace made for that.
+    #[must_use]
+    pub fn with_network(self) -> Self {
+        let Support { egress, ingress } = network::probe(&self.roots.proc);
+        Self { network: egress.and(ingress), ..self }
     }
 
     /// Where its control groups are.
@@ -79,6 +88,7 @@ impl Machine {
             let mechanism = match resource {
                 Resource::Cpu => Ok(self.cpu_mechanism().to_owned()),
                 Resource::Disk => self.disk_mechanism(),
+                Resource::Network => self.network_mechanism(),
                 other => Err(format!("this env-server does not control the {other}")),
             };
             Some(match mechanism {
@@ -104,6 +114,23 @@ impl Machine {
         Ok(format!("{interface} on {}", names.join(", ")))
     }
 
+    fn network_mechanism(&self) -> Result<String, String> {
+        self.network.clone()?;
+        Ok("HTB on the host side of the container's veth, egress by way of an ifb".to_owned())
+    }
+
+    /// Removes what limits of containers that are gone have left. Not while a limit is being written.
+    pub fn sweep(&self) {
+        if self.network.is_err() {
+            return;
+        }
+        match network::sweep() {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => info!(interfaces = removed.join(", "), "left over, removed"),
+            Err(error) => warn!(error = with_causes(&error), "leftovers of network limits stay"),
+        }
+    }
+
     /// What can be limited of the container at `path`, at these devices.
     #[must_use]
     pub fn controls(&self, path: &CgroupPath, devices: &Devices) -> Controls {
@@ -114,16 +141,34 @@ impl Machine {
     #[must_use]
     pub fn devices_of(&self, path: &CgroupPath) -> (Devices, PerResource<String>) {
         let mut missing = PerResource::default();
-        let disk = self.disk_of(path).map_err(|reason| missing.disk = Some(reason)).ok();
-        (Devices { disk }, missing)
+        let pid = self.first_process(path);
+        let disk = self.disk_of(path, &pid).map_err(|reason| missing.disk = Some(reason)).ok();
+        let network = self.network_of(&pid).map_err(|reason| missing.network = Some(reason)).ok();
+        (Devices { disk, network }, missing)
+    }
+
+    /// Any one process of the container: it shows where all of them have their files and their network.
+    fn first_process(&self, path: &CgroupPath) -> Result<u32, String> {
+        let group = CgroupTree::new(self.hierarchy.clone()).find(path.as_str());
+        let pids = group.ok().flatten().map(|group| group.pids()).transpose();
+        let pids = pids.map_err(|error| with_causes(&error))?.unwrap_or_default();
+        pids.first().copied().ok_or_else(|| "it has no process yet, which would show its devices".to_owned())
+    }
+
+    fn network_of(&self, pid: &Result<u32, String>) -> Result<Interface, String> {
+        self.network.clone()?;
+        Interface::of_process(&self.roots.proc, pid.clone()?).map_err(|error| match error {
+            KernelError::NoInterface { reason, .. } => reason.to_string(),
+            error => with_causes(&error),
+        })
     }
 
     /// The disk that the container used most so far; before it used one, that of its root folder.
-    fn disk_of(&self, path: &CgroupPath) -> Result<DeviceNumber, String> {
+    fn disk_of(&self, path: &CgroupPath, pid: &Result<u32, String>) -> Result<DeviceNumber, String> {
         self.disks.as_ref()?;
         let device = match self.busiest_disk(path) {
             Some(busiest) => busiest,
-            None => self.disk_of_root(path)?,
+            None => self.disk_of_root(pid.clone()?)?,
         };
         // The parent may keep the controller to itself.
         let control = DiskControl::new(&self.hierarchy, path, device);
@@ -135,13 +180,9 @@ impl Machine {
         busiest(&disk::counters(&self.hierarchy, path).ok()?)
     }
 
-    fn disk_of_root(&self, path: &CgroupPath) -> Result<DeviceNumber, String> {
-        let group = CgroupTree::new(self.hierarchy.clone()).find(path.as_str());
-        let pids = group.ok().flatten().map(|group| group.pids()).transpose();
-        let pids = pids.map_err(|error| with_causes(&error))?.unwrap_or_default();
-        let pid = pids.first().ok_or("it has no process yet, whose files would tell its disk")?;
+    fn disk_of_root(&self, pid: u32) -> Result<DeviceNumber, String> {
         let sys_dev_block = self.roots.sys.join("dev/block");
-        device::disk_of_root(&device::Roots { proc: &self.roots.proc, sys_dev_block: &sys_dev_block }, *pid)
+        device::disk_of_root(&device::Roots { proc: &self.roots.proc, sys_dev_block: &sys_dev_block }, pid)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ballast_api::{Amounts, BytesPerSecond, Cores, OperationsPerSecond, ReadWrite, Throttling, UnixNanos};
-use ballast_kernel::{CpuCounters, DiskCounters};
+use ballast_kernel::{CpuCounters, DiskCounters, network};
 
 use crate::controls::Counters;
 
@@ -42,6 +42,11 @@ pub fn between(before: &Sample, after: &Sample) -> Option<Rates> {
         cpu: Some(cpu),
         disk: disk.map(|(bytes, _)| bytes),
         disk_operations: disk.map(|(_, operations)| operations),
+        network: before
+            .counters
+            .network
+            .zip(after.counters.network)
+            .and_then(|(before, after)| network::rates(&before, &after, elapsed)),
         ..Amounts::default()
     };
     Some(Rates { usage, throttling })
@@ -129,6 +134,7 @@ mod tests {
                     throttled: Duration::from_secs_f64(throttled),
                 },
                 disk: None,
+                network: None,
             },
         }
     }

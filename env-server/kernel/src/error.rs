@@ -4,6 +4,10 @@
 
 use std::{io, path::PathBuf};
 
+use ballast_api::BitsPerSecond;
+
+use crate::network::NoInterface;
+
 /// Everything that can go wrong between Ballast and the kernel's files. Messages leave out the cause: walk
 /// [`std::error::Error::source`] for it.
 #[derive(Debug, thiserror::Error)]
@@ -88,14 +92,76 @@ pub enum KernelError {
         /// Who is still there.
         pids: Vec<u32>,
     },
+    /// The kernel refused a netlink request.
+    #[error("cannot {operation} {object}{}{}", value.as_ref().map(|value| format!(" (value {value:?})")).unwrap_or_default(), said.as_ref().map(|said| format!(" (the kernel says: {said})")).unwrap_or_default())]
+    Netlink {
+        /// As a verb: `add an HTB qdisc to`, `remove`.
+        operation: &'static str,
+        /// The interface concerned.
+        object: String,
+        /// What was to be set.
+        value: Option<String>,
+        /// The kernel's own words, where it has any.
+        said: Option<String>,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+    /// Netlink answered what no kernel says.
+    #[error("cannot {operation} {object}: the kernel's answer is odd: {detail}")]
+    OddAnswer {
+        /// As a verb.
+        operation: &'static str,
+        /// The interface concerned.
+        object: String,
+        /// What is odd about it.
+        detail: String,
+    },
+    /// A process whose network cannot be controlled.
+    #[error("the network of process {pid} cannot be controlled: {reason}")]
+    NoInterface {
+        /// Of the container.
+        pid: u32,
+        /// Why not.
+        reason: NoInterface,
+    },
+    /// A lower network rate than makes sense.
+    #[error(
+        "{asked:.0} is too little for {object}: the smallest limit is {smallest:.0}, at which one full-size frame takes an eighth of a second"
+    )]
+    RateTooSmall {
+        /// The interface concerned.
+        object: String,
+        /// The limit asked for.
+        asked: BitsPerSecond,
+        /// The smallest.
+        smallest: BitsPerSecond,
+    },
+    /// Something of somebody else is where a limit would go.
+    #[error(
+        "{direction} of {object} cannot be limited: {found} is there already, which is not Ballast's and stays untouched"
+    )]
+    NotOurs {
+        /// `egress` or `ingress`, seen from the container.
+        direction: &'static str,
+        /// The interface concerned.
+        object: String,
+        /// What is there.
+        found: String,
+    },
 }
 
 impl KernelError {
-    /// Whether the cgroup is not there (any more). The kernel says ENODEV to who has a file of a removed cgroup open.
+    /// Whether the cgroup, the process or the network interface is not there (any more). The kernel says ENODEV to who
+    /// has a file of a removed cgroup open, and to who names a removed interface.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        let Self::Io { source, .. } = self else { return false };
-        source.kind() == io::ErrorKind::NotFound
-            || source.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32)
+        let no_device = |source: &io::Error| source.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32);
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound || no_device(source),
+            Self::Netlink { source, .. } => no_device(source),
+            Self::NoInterface { reason, .. } => *reason == NoInterface::NoSuchProcess,
+            _ => false,
+        }
     }
 }

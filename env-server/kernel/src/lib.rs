@@ -1,7 +1,8 @@
-//! Kernel interfaces of containers: where cgroup controllers are mounted, groups of processes, CPU time, disks.
+//! Kernel interfaces of containers: where cgroup controllers are mounted, groups of processes, CPU time, disks, network
+//! rates.
 //!
 //! Every root is given by the caller, so that a folder of a test is as good as the kernel's. Must not know what a
-//! plan, a lease or a network is.
+//! plan or a lease is.
 
 pub mod cgroup;
 pub mod cpu;
@@ -9,6 +10,7 @@ pub mod disk;
 pub mod error;
 pub mod hierarchy;
 pub mod machine;
+pub mod network;
 pub mod path;
 
 mod file;
@@ -19,4 +21,5 @@ pub use cpu::{CpuBandwidth, CpuControl, CpuCounters};
 pub use disk::{DeviceNumber, DiskControl, DiskCounters, DiskLimits};
 pub use error::KernelError;
 pub use hierarchy::Hierarchy;
+pub use network::{Interface, NetworkControl};
 pub use path::CgroupPath;

@@ -1,4 +1,5 @@
 //! Cgroups of one test, and an env-server that looks after them. All is gone when it goes out of scope.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
     io::{BufRead, BufReader},
@@ -75,6 +76,10 @@ impl Scratch {
 
     pub(crate) fn remove(&self, container: &str) {
         self.find(container).remove().unwrap();
+    }
+
+    pub(crate) fn kill(&self, container: &str) {
+        self.find(container).kill_all().unwrap();
     }
 
     pub(crate) fn attach(&self, container: &str, pid: u32) {

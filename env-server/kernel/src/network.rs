@@ -1,0 +1,40 @@
+//! The network of a container: how much it carried, and at what rate it may carry, each way.
+//!
+//! Over netlink alone, on the host side of the container's veth; must not know who lends what to whom, nor when.
+//!
+//! ```text
+//!               host                                   container
+//!   ingress:    HTB at the veth's root ──────────────> veth
+//!   egress:     HTB at the root of an ifb <── redirect <── veth
+//! ```
+//!
+//! What enters the container leaves the host side, which queues it in an HTB of one class. What leaves the container
+//! enters the host side, where nothing can be queued: it is redirected to an ifb device, whose root is such an HTB.
+//!
+//! Everything of Ballast can be told from everything of others by its name or number, so that no memory is needed to
+//! undo it: the HTB's handle ([`htb::MAJOR`]), the ingress qdisc's block and the ifb's name, which both hold the index
+//! of the veth ([`redirect::block`], [`redirect::ifb_name`]). Linux 4.16 is the oldest that has all of them.
+
+mod control;
+mod counters;
+mod found;
+mod htb;
+mod interface;
+mod links;
+mod namespace;
+mod netlink;
+mod probe;
+mod rate;
+mod redirect;
+mod shaper;
+mod sweep;
+
+pub use control::NetworkControl;
+pub use counters::{NetworkCounters, Traffic, rates};
+pub use interface::{Interface, NoInterface};
+pub use probe::{Support, probe};
+pub use rate::SMALLEST_RATE_BITS_PER_SECOND;
+pub use sweep::sweep;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! Limiting one container's network: reading, checking, writing and undoing.
+//!
+//! Must not know how a limit is said to the kernel.
+
+use ballast_api::{BitsPerSecond, EgressIngress, Limit, with_causes};
+use tracing::warn;
+
+use super::{
+    counters::{self, NetworkCounters},
+    found::{self, Found, Ifb},
+    htb,
+    interface::Interface,
+    links::{self, DEFAULT_QUEUE_LENGTH, Link},
+    netlink::Netlink,
+    rate::Rate,
+    redirect,
+    shaper::{self, Place},
+};
+use crate::error::KernelError;
+
+type Limits = EgressIngress<Limit<BitsPerSecond>>;
+type Rates = EgressIngress<Option<Rate>>;
+
+/// The host side of one container's veth. All calls must be made in the network namespace that the interface was found
+/// in, and no two for one interface at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkControl {
+    interface: Interface,
+}
+
+impl NetworkControl {
+    /// The interface's, which may be gone already.
+    #[must_use]
+    pub fn new(interface: Interface) -> Self {
+        Self { interface }
+    }
+
+    /// Which interface.
+    #[must_use]
+    pub fn interface(&self) -> Interface {
+        self.interface
+    }
+
+    /// Reads the counters.
+    ///
+    /// # Errors
+    /// When the interface is gone ([`KernelError::is_gone`]).
+    pub fn counters(&self) -> Result<NetworkCounters, KernelError> {
+        let link = found::host_side(&Netlink::open()?, self.interface)?;
+        counters::of_host_side(&link).ok_or_else(|| KernelError::OddAnswer {
+            operation: "read the counters of",
+            object: link.to_string(),
+            detail: "it has no 64-bit counters".to_owned(),
+        })
+    }
+
+    /// Reads the limits of Ballast in force: [`Limit::Max`] where there is none, whatever others have there.
+    ///
+    /// # Errors
+    /// When the interface is gone.
+    pub fn limit(&self) -> Result<EgressIngress<Limit<BitsPerSecond>>, KernelError> {
+        Ok(self.look(&Netlink::open()?)?.limits())
+    }
+
+    /// What stands in the way of a limit now, for each direction; absent where one can be set.
+    ///
+    /// # Errors
+    /// When the interface is gone.
+    pub fn obstacles(&self) -> Result<EgressIngress<Option<KernelError>>, KernelError> {
+        Ok(self.look(&Netlink::open()?)?.obstacles())
+    }
+
+    /// What [`Self::set_limit`] would put in force: `limit`, rounded to whole bytes per second. Writes nothing.
+    ///
+    /// # Errors
+    /// [`KernelError::RateTooSmall`]; [`KernelError::NotOurs`] when something of others is where a limit would go; or when
+    /// the interface is gone.
+    pub fn rounded(
+        &self,
+        limit: EgressIngress<Limit<BitsPerSecond>>,
+    ) -> Result<EgressIngress<Limit<BitsPerSecond>>, KernelError> {
+        let found = self.look(&Netlink::open()?)?;
+        let Rates { egress, ingress } = checked(&found, limit)?;
+        Ok(EgressIngress { egress: Rate::limit(egress), ingress: Rate::limit(ingress) })
+    }
+
+    /// Writes both limits and answers what is in force then, as read back. A limit counts frames with their link header
+    /// (14 bytes of Ethernet), and those headers that each segment of a segmented send will have: of TCP's data, 1448 bytes
+    /// in 1514. What is in force already is not written again; a change keeps what is queued. [`Limit::Max`] both ways
+    /// removes everything of Ballast, also what an interrupted call has left, and leaves the kernel as it was before; frames
+    /// that are queued then are lost.
+    ///
+    /// # Errors
+    /// [`KernelError::RateTooSmall`] or [`KernelError::NotOurs`] before anything is written; others when the kernel
+    /// refuses: then the limits before are in force again.
+    pub fn set_limit(
+        &self,
+        limit: EgressIngress<Limit<BitsPerSecond>>,
+    ) -> Result<EgressIngress<Limit<BitsPerSecond>>, KernelError> {
+        self.set_limit_through(&Netlink::open()?, limit)
+    }
+
+    pub(super) fn set_limit_through(&self, netlink: &Netlink, limit: Limits) -> Result<Limits, KernelError> {
+        let found = self.look(netlink)?;
+        let rates = checked(&found, limit)?;
+        if found.is_exactly(rates) {
+            return Ok(found.limits());
+        }
+        let before = found.rates();
+        if let Err(error) = write(netlink, &found, rates) {
+            self.take_back(netlink, before);
+            return Err(error);
+        }
+        Ok(self.look(netlink)?.limits())
+    }
+
+    /// After a failure: puts in force what was before it. What cannot be, the next call repairs.
+    fn take_back(&self, netlink: &Netlink, before: Rates) {
+        let taken_back = self.look(netlink).and_then(|found| write(netlink, &found, before));
+        if let Err(error) = taken_back
+            && !error.is_gone()
+        {
+            let interface = self.interface.index;
+            warn!(interface, error = with_causes(&error), "half-written network limits not taken back");
+        }
+    }
+
+    fn look(&self, netlink: &Netlink) -> Result<Found, KernelError> {
+        Found::at(netlink, self.interface)
+    }
+}
+
+/// The rates for `limit`, if they may be set.
+fn checked(found: &Found, limit: Limits) -> Result<Rates, KernelError> {
+    let rate = |limit: Limit<BitsPerSecond>| {
+        Rate::of(limit).map_err(|smallest| KernelError::RateTooSmall {
+            object: found.link.to_string(),
+            asked: limit.or(BitsPerSecond::ZERO),
+            smallest,
+        })
+    };
+    let rates = EgressIngress { egress: rate(limit.egress)?, ingress: rate(limit.ingress)? };
+    let obstacles = found.obstacles();
+    let in_the_way = obstacles.egress.filter(|_| rates.egress.is_some());
+    match in_the_way.or(obstacles.ingress.filter(|_| rates.ingress.is_some())) {
+        Some(obstacle) => Err(obstacle),
+        None => Ok(rates),
+    }
+}
+
+/// Each step leaves a state that this can go on from. What is set comes before what is removed: whenever something of
+/// Ballast is there that the kernel gave the veth a queue length for, an HTB remembers the one before.
+fn write(netlink: &Netlink, found: &Found, rates: Rates) -> Result<(), KernelError> {
+    if let Some(rate) = rates.ingress {
+        shaper::set(netlink, &found.link, &found.root, found.memory(), rate)?;
+    }
+    if let Some(rate) = rates.egress {
+        limit_egress(netlink, found, rate)?;
+    }
+    if rates == (Rates { egress: None, ingress: None }) {
+        restore_queue_length(netlink, found)?;
+    }
+    if rates.egress.is_none() {
+        free_egress(netlink, found)?;
+    }
+    if rates.ingress.is_none() && found.root.ours().is_some() {
+        netlink.act(&htb::remove_qdisc(&found.link))?;
+    }
+    Ok(())
+}
+
+/// First of all, for the HTB that remembers it is removed after it.
+fn restore_queue_length(netlink: &Netlink, found: &Found) -> Result<(), KernelError> {
+    if found.memory().no_queue_before && found.link.queue_length == DEFAULT_QUEUE_LENGTH {
+        netlink.act(&links::set_queue_length(&found.link, 0))?;
+    }
+    Ok(())
+}
+
+/// The redirection comes last: no frame ever goes into an ifb that does not send it on.
+fn limit_egress(netlink: &Netlink, found: &Found, rate: Rate) -> Result<(), KernelError> {
+    let ifb = ifb(netlink, found)?;
+    if !ifb.link.up {
+        netlink.act(&links::set_up(&ifb.link))?;
+    }
+    shaper::set(netlink, &ifb.link, &ifb.root, found.memory(), rate)?;
+    if found.entry.ours().is_none() {
+        netlink.act(&redirect::add_qdisc(&found.link))?;
+    }
+    if !ifb.fed {
+        netlink.act(&redirect::add_filter(&found.link, &ifb.link))?;
+    }
+    Ok(())
+}
+
+fn ifb(netlink: &Netlink, found: &Found) -> Result<Ifb, KernelError> {
+    if let Some(ifb) = found.ifb.ours() {
+        return Ok(ifb.clone());
+    }
+    let name = redirect::ifb_name(found.link.index);
+    netlink.act(&links::add_ifb(&name))?;
+    let gone = || KernelError::OddAnswer {
+        operation: "create",
+        object: format!("interface {name}"),
+        detail: "it is not there afterwards".to_owned(),
+    };
+    let link: Link = links::by_name(netlink, &name)?.ok_or_else(gone)?;
+    Ok(Ifb { link, root: Place::Free, fed: false })
+}
+
+/// The redirection goes first, for the same reason.
+fn free_egress(netlink: &Netlink, found: &Found) -> Result<(), KernelError> {
+    if found.entry.ours().is_some() {
+        netlink.act(&redirect::remove_qdisc(&found.link))?;
+    }
+    match found.ifb.ours() {
+        Some(ifb) => netlink.act(&links::remove(&ifb.link)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,89 @@
+//! Network namespaces: which one a process is in, and doing something in another one.
+//!
+//! A thread that enters a namespace is thrown away afterwards: no other thread ever sees the change. Must not know what
+//! is done there.
+
+use std::{
+    fs::File,
+    io,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    panic,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::{error::KernelError, file};
+
+/// A network namespace, which lives at least as long as this.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    path: PathBuf,
+    file: File,
+    inode: u64,
+}
+
+impl Namespace {
+    /// The one of a process.
+    pub(super) fn of_process(proc: &Path, pid: u32) -> Result<Self, KernelError> {
+        Self::open(proc.join(pid.to_string()).join("ns/net"))
+    }
+
+    /// The one of this thread.
+    pub(super) fn current(proc: &Path) -> Result<Self, KernelError> {
+        Self::open(proc.join("thread-self/ns/net"))
+    }
+
+    fn open(path: PathBuf) -> Result<Self, KernelError> {
+        let file = File::open(&path).map_err(file::failed("open", &path))?;
+        let inode = file.metadata().map_err(file::failed("look at", &path))?.ino();
+        Ok(Self { path, file, inode })
+    }
+
+    /// Tells it from every other namespace that exists now.
+    pub(super) fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// The number of the open file, for netlink.
+    pub(super) fn raw_fd(&self) -> u32 {
+        self.file.as_raw_fd().unsigned_abs()
+    }
+
+    /// Does something in this namespace.
+    pub(super) fn run<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, KernelError> + Send,
+    ) -> Result<T, KernelError> {
+        on_a_fresh_thread(|| {
+            let entered = setns(&self.file, CloneFlags::CLONE_NEWNET);
+            entered.map_err(|errno| file::failed("enter", &self.path)(errno.into()))?;
+            work()
+        })
+    }
+}
+
+/// Does something in a network namespace of its own, which ends with it.
+pub(super) fn in_private<T: Send>(
+    proc: &Path,
+    work: impl FnOnce() -> Result<T, KernelError> + Send,
+) -> Result<T, KernelError> {
+    on_a_fresh_thread(|| {
+        let made = unshare(CloneFlags::CLONE_NEWNET);
+        let path = proc.join("thread-self/ns/net");
+        made.map_err(|errno| file::failed("make a private network namespace at", &path)(errno.into()))?;
+        work()
+    })
+}
+
+fn on_a_fresh_thread<T: Send>(
+    work: impl FnOnce() -> Result<T, KernelError> + Send,
+) -> Result<T, KernelError> {
+    thread::scope(|scope| {
+        let no_thread =
+            |source: io::Error| file::failed("start a thread in", Path::new("/proc/self"))(source);
+        let thread = thread::Builder::new().name("network".to_owned()).spawn_scoped(scope, work);
+        thread.map_err(no_thread)?.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+    })
+}

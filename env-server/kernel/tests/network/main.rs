@@ -1,0 +1,11 @@
+//! Network limits on the kernel itself: rates that TCP really gets, and nothing left behind. Needs root.
+//!
+//! Each test plays the host in a network namespace of its own: the machine's interfaces are never touched.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
+
+mod finding;
+mod limits;
+mod others;
+mod rates;
+mod stage;
+mod transfer;

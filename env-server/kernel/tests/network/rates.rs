@@ -1,0 +1,138 @@
+//! What TCP gets of a limit.
+
+use std::time::Duration;
+
+use ballast_api::Limit;
+
+use crate::{
+    stage::{Container, Limits, NONE, dump, mbits, on_a_limiting_host, run},
+    transfer::{Achieved, Transfer, Way, sent_by_htb},
+};
+
+/// Of a full-size frame of 1514 bytes, 1448 are TCP's payload.
+const PAYLOAD_SHARE: f64 = 1448.0 / 1514.0;
+
+fn limit(way: Way, mbit: f64) -> Limits {
+    match way {
+        Way::Egress => mbits(mbit, 0.0),
+        Way::Ingress => mbits(0.0, mbit),
+    }
+}
+
+/// What was asked for, within 5 %; of payload, as much as fits into that.
+fn assert_within_five_percent(way: Way, mbit: f64, achieved: Achieved) {
+    let share = |rate: f64| rate / (mbit * 1e6);
+    let (wire, interface, goodput) =
+        (share(achieved.wire), share(achieved.interface), share(achieved.goodput));
+    println!(
+        "{way:?}: asked {mbit} Mbit/s, got {:.3} on the wire ({:+.2} %), {:.3} by the interface ({:+.2} %), \
+         {:.3} of payload ({:+.2} %)",
+        achieved.wire / 1e6,
+        (wire - 1.0) * 100.0,
+        achieved.interface / 1e6,
+        (interface - 1.0) * 100.0,
+        achieved.goodput / 1e6,
+        (goodput - 1.0) * 100.0,
+    );
+    assert!((wire - 1.0).abs() <= 0.05, "{way:?} {mbit}: {wire} on the wire");
+    // A segmented send shows there with one set of headers: anything between payload and wire. Egress is counted before
+    // it waits, and at low rates seconds' worth of it may.
+    let by_the_interface = PAYLOAD_SHARE * 0.95..=1.05;
+    if way == Way::Ingress || mbit >= 20.0 {
+        assert!(by_the_interface.contains(&interface), "{way:?} {mbit}: {interface} by the interface");
+    }
+    assert!((goodput / PAYLOAD_SHARE - 1.0).abs() <= 0.05, "{way:?} {mbit}: {goodput} of payload");
+}
+
+#[test]
+fn tcp_gets_the_rate_asked_for_both_ways() {
+    on_a_limiting_host("tcp_gets_the_rate_asked_for_both_ways", || {
+        let container = Container::with_network("host0", 1000);
+        let control = container.control();
+        for (mbit, seconds) in [(1.0, 10), (20.0, 3), (100.0, 3), (400.0, 3)] {
+            for way in Way::BOTH {
+                assert_eq!(control.set_limit(limit(way, mbit)).unwrap(), limit(way, mbit));
+                let transfer = Transfer::start(&container, way);
+                let achieved = transfer.measure(&control, way, Duration::from_secs(seconds));
+                assert_within_five_percent(way, mbit, achieved);
+                drop(transfer);
+                control.set_limit(NONE).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn both_ways_at_once_each_have_their_own_rate() {
+    on_a_limiting_host("both_ways_at_once_each_have_their_own_rate", || {
+        // As Docker makes them.
+        let container = Container::with_network("host0", 0);
+        let control = container.control();
+        control.set_limit(mbits(30.0, 50.0)).unwrap();
+        let transfers = Way::BOTH.map(|way| Transfer::start(&container, way));
+        let achieved = std::thread::scope(|scope| {
+            let measure = |way: Way, transfer| {
+                // The thread is in the host's namespace, as its parent.
+                scope.spawn(move || Transfer::measure(transfer, &control, way, Duration::from_secs(2)))
+            };
+            let threads = [measure(Way::Egress, &transfers[0]), measure(Way::Ingress, &transfers[1])];
+            threads.map(|thread| thread.join().unwrap())
+        });
+        // Acknowledgements wait behind the data of the other way, so that TCP does not always fill what it may: on a busy
+        // machine it missed a tenth. Each way has its own rate none the less.
+        for ((way, mbit), achieved) in Way::BOTH.into_iter().zip([30.0, 50.0]).zip(achieved) {
+            println!("{way:?} of both at once: {achieved:?}");
+            let share = achieved.wire / (mbit * 1e6);
+            assert!((0.8..=1.05).contains(&share), "{way:?}: {achieved:?}");
+        }
+    });
+}
+
+#[test]
+fn a_live_change_keeps_the_queue_and_its_counters() {
+    on_a_limiting_host("a_live_change_keeps_the_queue_and_its_counters", || {
+        for way in Way::BOTH {
+            let container = Container::with_network("host0", 1000);
+            let control = container.control();
+            control.set_limit(limit(way, 20.0)).unwrap();
+            let transfer = Transfer::start(&container, way);
+            let before = transfer.measure(&control, way, Duration::from_secs(2));
+            assert_within_five_percent(way, 20.0, before);
+            let sent = sent_by_htb(&control, way);
+            control.set_limit(limit(way, 40.0)).unwrap();
+            assert!(sent_by_htb(&control, way) >= sent, "the class began anew");
+            let after = transfer.measure(&control, way, Duration::from_secs(2));
+            assert_within_five_percent(way, 40.0, after);
+            drop(transfer);
+            run("ip", "link del dev host0");
+            ballast_kernel::network::sweep().unwrap();
+        }
+    });
+}
+
+#[test]
+fn undoing_after_traffic_leaves_everything_as_it_was() {
+    on_a_limiting_host("undoing_after_traffic_leaves_everything_as_it_was", || {
+        for queue_length in [0, 1000, 77] {
+            let container = Container::with_network("host0", queue_length);
+            let control = container.control();
+            let before = dump();
+            let set = control.set_limit(mbits(50.0, 50.0)).unwrap();
+            assert_eq!((set, control.limit().unwrap()), (mbits(50.0, 50.0), mbits(50.0, 50.0)));
+            assert_ne!(dump(), before);
+            let transfers = Way::BOTH.map(|way| Transfer::start(&container, way));
+            let held = transfers[0].measure(&control, Way::Egress, Duration::from_secs(1));
+            assert!(held.goodput < 55e6, "{held:?}");
+            let free = control.set_limit(NONE).unwrap();
+            assert_eq!(free, NONE);
+            assert_eq!(dump(), before, "queue length {queue_length}");
+            // And it does carry more again.
+            let free = transfers[0].measure(&control, Way::Egress, Duration::from_secs(1));
+            println!("without a limit again: {:.0} Mbit/s", free.goodput / 1e6);
+            assert!(free.goodput > 200e6, "{free:?}");
+            assert!(matches!(control.limit().unwrap().egress, Limit::Max));
+            drop(transfers);
+            run("ip", "link del dev host0");
+        }
+    });
+}
