@@ -12,7 +12,10 @@ use std::{
 };
 
 use ballast_api::EgressIngress;
-use ballast_kernel::{NetworkControl, network};
+use ballast_kernel::{
+    NetworkControl,
+    network::{self, NetworkCounters},
+};
 
 use crate::stage::{CONTAINER_ADDRESS, Container, HOST_ADDRESS, run};
 
@@ -92,36 +95,51 @@ impl Transfer {
 
     /// What is achieved over `time`, on the container's interface.
     pub(crate) fn measure(&self, control: &NetworkControl, way: Way, time: Duration) -> Achieved {
-        let look = || {
-            self.wait_for_arrival();
-            let at = now();
-            (at, control.counters().unwrap(), sent_by_htb(control, way), self.received.load(Ordering::SeqCst))
-        };
         sleep(WARM_UP);
-        let before = look();
+        let before = self.sample(control, way);
         sleep(time);
-        let after = look();
-        let elapsed = after.0 - before.0;
+        let after = self.sample(control, way);
+        let elapsed = after.at - before.at;
         #[expect(clippy::cast_precision_loss, reason = "bytes of some seconds")]
         let rate = |before: u64, after: u64| (after - before) as f64 * 8.0 / elapsed.as_secs_f64();
-        let interface = network::rates(&before.1, &after.1, elapsed).unwrap();
+        let interface = network::rates(&before.counters, &after.counters, elapsed).unwrap();
         Achieved {
-            wire: rate(before.2, after.2),
+            wire: rate(before.wire, after.wire),
             interface: way.of(interface).get(),
-            goodput: rate(before.3, after.3),
+            goodput: rate(before.received, after.received),
         }
+    }
+
+    /// The counters just before something arrives, with the moment of that. What is sent at once (up to 64 KiB, half a
+    /// second at 1 Mbit/s) is paid for after it was sent, so that what is sent from one arrival until just before another
+    /// takes exactly the time between them.
+    fn sample(&self, control: &NetworkControl, way: Way) -> Sample {
+        let mut sample = self.counters(control, way);
+        // Where arrivals are dense, there is always one meanwhile, and it does not matter.
+        for _ in 0..5 {
+            if self.received.load(Ordering::SeqCst) == sample.received {
+                break;
+            }
+            sample = self.counters(control, way);
+        }
+        let deadline = now() + Duration::from_secs(3);
+        while self.received.load(Ordering::SeqCst) == sample.received && now() < deadline {
+            sleep(Duration::from_micros(200));
+        }
+        Sample { at: now(), ..sample }
+    }
+
+    fn counters(&self, control: &NetworkControl, way: Way) -> Sample {
+        let received = self.received.load(Ordering::SeqCst);
+        Sample { at: now(), counters: control.counters().unwrap(), wire: sent_by_htb(control, way), received }
     }
 }
 
-impl Transfer {
-    /// At low rates what is sent at once (up to 64 KiB) takes half a second: a measurement lasts from one arrival to
-    /// another one, or it would be off by a part of that.
-    fn wait_for_arrival(&self) {
-        let (before, deadline) = (self.received.load(Ordering::SeqCst), now() + Duration::from_secs(3));
-        while self.received.load(Ordering::SeqCst) == before && now() < deadline {
-            sleep(Duration::from_micros(200));
-        }
-    }
+struct Sample {
+    at: Instant,
+    counters: NetworkCounters,
+    wire: u64,
+    received: u64,
 }
 
 impl Drop for Transfer {
