@@ -2,13 +2,14 @@
 //! this is root, otherwise on files in a temporary folder, which it says.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up has nothing to measure")]
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use ballast_api::{
     ContainerName, Cores, HttpNode, Limit, LimitChange, Limits, NodeAgent, NodeName, Plan, SystemClock,
 };
 use ballast_env_server::{
     LinuxNode,
+    access::{Access, AccessSettings},
     journal::Journal,
     lender::Means,
     machine::{Machine, Roots},
@@ -72,7 +73,10 @@ async fn serve(
     let node = LinuxNode::open(NodeName::new("bench").unwrap(), means).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = HttpNode::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    (client, tokio::spawn(run(listener, node, metrics, shutdown)))
+    // No pause between calls is measured here.
+    let open = AccessSettings { requests_per_second: NonZeroU32::MAX, ..AccessSettings::default() };
+    let access = Arc::new(Access::open(&open).unwrap());
+    (client, tokio::spawn(run(listener, node, metrics, access, shutdown)))
 }
 
 /// Ten containers below one parent, and the cgroup to remove afterwards where it is a real one.

@@ -33,7 +33,8 @@ Exit codes:
   3  the address cannot be listened on
   4  there are no usable cgroups, or no permission to write them
   5  the state directory cannot be used, or another env-server uses it
-  6  the journal is damaged or cannot be read";
+  6  the journal is damaged or cannot be read
+  7  the rights that are not needed could not be given up";
 
 /// Shows this node's containers, lends them limits, and undoes what it did.
 #[derive(Debug, Parser)]
@@ -60,7 +61,7 @@ pub struct ServeFlags {
     /// Name of this node [default: the host name]
     #[arg(long)]
     pub node: Option<String>,
-    /// Loopback address and port to serve on; port 0 takes a free one [default: 127.0.0.1:7400]
+    /// Address and port to serve on; port 0 takes a free one, and one that is not loopback needs tokens [default: 127.0.0.1:7400]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// A cgroup whose children are the containers, such as docker or kubepods/burstable; may be repeated
@@ -72,7 +73,10 @@ pub struct ServeFlags {
     /// Time between two samples of a container [default: 1s]
     #[arg(long, value_name = "TIME")]
     pub sample_interval: Option<String>,
-    /// TOML file with the same settings (node, listen, cgroup_parents, state_dir, sample_interval); flags win
+    #[command(flatten)]
+    /// Who is let in.
+    pub access: AccessFlags,
+    /// TOML file with the same settings (node, listen, cgroup_parents, state_dir, sample_interval, ...); flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// End, as on SIGTERM, when standard input is closed: whoever started this is gone
@@ -81,6 +85,20 @@ pub struct ServeFlags {
     /// Logs on stderr as JSON
     #[arg(long)]
     pub json_logs: bool,
+}
+
+/// Flags about who is let in, as typed.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AccessFlags {
+    /// File of a token that may see, but change nothing; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub observe_token_file: Option<PathBuf>,
+    /// File of a token that may see and change; with any token file, every call but /healthz needs a token
+    #[arg(long, value_name = "FILE")]
+    pub act_token_file: Option<PathBuf>,
+    /// Requests that one peer may make, twice as many at once after a rest [default: 100]
+    #[arg(long, value_name = "NUMBER")]
+    pub requests_per_second: Option<u32>,
 }
 
 /// Flags of `restore`.

@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr};
 
 use ballast_kernel::KernelError;
 
-use crate::{journal::JournalError, state_dir::StateDirError};
+use crate::{journal::JournalError, privileges::PrivilegesError, state_dir::StateDirError};
 
 /// An end that a user can do something about. Every kind has an exit code of its own.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,9 @@ pub enum Failure {
     /// The state directory cannot be used.
     #[error("limits could not be kept safe")]
     StateDir(#[source] StateDirError),
+    /// More could be done by this process than it needs.
+    #[error("this process would keep rights that it does not need")]
+    Privileges(#[source] PrivilegesError),
     /// The journal cannot be used.
     #[error("nothing was changed")]
     Journal(#[source] JournalError),
@@ -64,6 +67,7 @@ impl Failure {
             Self::NoCgroups(_) | Self::NotPermitted { .. } => 4,
             Self::StateDir(_) => 5,
             Self::Journal(_) => 6,
+            Self::Privileges(_) => 7,
         }
     }
 }

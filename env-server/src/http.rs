@@ -2,21 +2,30 @@
 //!
 //! Must not know what is behind the [`NodeAgent`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use admission::{Admission, OPEN, admit};
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
-    http::{Method, StatusCode, Uri, header},
+    extract::{DefaultBodyLimit, FromRequest, Path, Request, State},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
 use ballast_api::{ContainerName, ContainerState, Limits, NodeAgent, NodeError, NodeInfo, Plan, PlanOutcome};
 
-use crate::metrics::Metrics;
+use tokio::time::timeout;
+
+use crate::{access::Access, metrics::Metrics};
+
+mod admission;
 
 /// The longest body accepted: a plan for a thousand containers fits.
 const MAX_BODY_BYTES: usize = 256 << 10;
+
+/// How long a peer may take for a body: even the longest comes in far less over a bad line.
+const BODY: Duration = Duration::from_secs(5);
 
 const CALLS: &str = "GET /v1/node, GET /v1/containers, POST /v1/plans, DELETE /v1/containers/NAME/limits, GET \
                      /healthz, GET /metrics";
@@ -36,6 +45,9 @@ impl From<NodeError> for Refusal {
             NodeError::UnknownContainer { .. } => StatusCode::NOT_FOUND,
             NodeError::StaleGeneration { .. } => StatusCode::CONFLICT,
             NodeError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            NodeError::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
+            NodeError::Forbidden { .. } => StatusCode::FORBIDDEN,
+            NodeError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             NodeError::WriteFailed { .. }
             | NodeError::Internal { .. }
             | NodeError::Unreachable { .. }
@@ -47,7 +59,18 @@ impl From<NodeError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (self.0, Json(self.1)).into_response()
+        let extra = match &self.1 {
+            NodeError::Unauthenticated { .. } => {
+                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"ballast\"")))
+            }
+            NodeError::TooManyRequests { retry_after_seconds } => {
+                Some((header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds)))
+            }
+            _ => None,
+        };
+        let mut response = (self.0, Json(self.1)).into_response();
+        response.headers_mut().extend(extra);
+        response
     }
 }
 
@@ -55,18 +78,20 @@ fn invalid(status: StatusCode, problem: String) -> Refusal {
     Refusal(status, NodeError::Invalid { problems: vec![problem] })
 }
 
-/// The routes of one node.
-pub fn router(node: Arc<dyn NodeAgent>, metrics: Arc<Metrics>) -> Router {
+/// The routes of one node. Requests must say who their [`crate::access::Peer`] is, as those of [`crate::connections`] do.
+pub fn router(node: Arc<dyn NodeAgent>, metrics: Arc<Metrics>, access: Arc<Access>) -> Router {
+    let admission = Admission { access, metrics: metrics.clone() };
     Router::new()
         .route("/v1/node", get(node_info))
         .route("/v1/containers", get(containers))
         .route("/v1/plans", post(apply))
         .route("/v1/containers/{name}/limits", delete(restore))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route(OPEN, get(|| async { "ok\n" }))
         .route("/metrics", get(render_metrics))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(admission, admit))
         .with_state(Served { node, metrics })
 }
 
@@ -79,12 +104,21 @@ async fn containers(State(served): State<Served>) -> Result<Json<Vec<ContainerSt
 }
 
 /// Only `application/json` is taken: a page in somebody's browser cannot send that here without being asked first.
-async fn apply(
-    State(served): State<Served>,
-    plan: Result<Json<Plan>, JsonRejection>,
-) -> Result<Json<PlanOutcome>, Refusal> {
+async fn apply(State(served): State<Served>, request: Request) -> Result<Json<PlanOutcome>, Refusal> {
+    if announced_bytes(&request).is_some_and(|bytes| bytes > MAX_BODY_BYTES as u64) {
+        let problem = format!("the body is longer than {MAX_BODY_BYTES} bytes");
+        return Err(invalid(StatusCode::PAYLOAD_TOO_LARGE, problem));
+    }
+    let plan = timeout(BODY, Json::<Plan>::from_request(request, &served)).await.map_err(|_| {
+        let problem = format!("the body did not come within {} s", BODY.as_secs());
+        invalid(StatusCode::REQUEST_TIMEOUT, problem)
+    })?;
     let Json(plan) = plan.map_err(|rejection| invalid(rejection.status(), rejection.body_text()))?;
     Ok(Json(served.node.apply(&plan).await?))
+}
+
+fn announced_bytes(request: &Request) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn restore(State(served): State<Served>, Path(name): Path<String>) -> Result<Json<Limits>, Refusal> {

@@ -2,7 +2,9 @@
 //!
 //! Must not know why a limit is asked for: the controller decides, this program acts and takes back.
 
+pub mod access;
 pub mod cli;
+pub mod connections;
 pub mod controls;
 pub mod discovery;
 pub mod failure;
@@ -12,6 +14,7 @@ pub mod lender;
 pub mod machine;
 pub mod metrics;
 pub mod node;
+pub mod privileges;
 pub mod rates;
 pub mod serve;
 pub mod settings;

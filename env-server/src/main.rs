@@ -9,7 +9,7 @@ use ballast_api::with_causes;
 use ballast_env_server::{
     Failure,
     cli::{Cli, Command, RestoreFlags, ServeFlags},
-    run, start,
+    privileges, run, start,
 };
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,6 +45,9 @@ fn log_to_stderr(json: bool) {
 
 fn serve(flags: &ServeFlags) -> Result<(), Failure> {
     let settings = start::settings(flags)?;
+    let prepared = start::prepare(&settings)?;
+    // Before the runtime: its threads inherit what this one has.
+    privileges::give_up().map_err(Failure::Privileges)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(Failure::Serving)?.block_on(async {
         let shutdown = CancellationToken::new();
@@ -52,11 +55,11 @@ fn serve(flags: &ServeFlags) -> Result<(), Failure> {
         if flags.until_stdin_closes {
             end_with_stdin(shutdown.clone());
         }
-        let started = start::start(&settings).await?;
+        let started = start::start(&settings, prepared)?;
         let address = started.listener.local_addr().map_err(Failure::Serving)?;
         say(&serde_json::json!({ "listening": format!("http://{address}"), "node": settings.node }));
         info!(%address, node = %settings.node, state_dir = %settings.state_dir.display(), "ready");
-        run(started.listener, started.node, started.metrics, shutdown).await?;
+        run(started.listener, started.node, started.metrics, started.access, shutdown).await?;
         drop(started.state_dir);
         info!("every limit is restored");
         Ok(())
@@ -64,6 +67,7 @@ fn serve(flags: &ServeFlags) -> Result<(), Failure> {
 }
 
 fn restore(flags: &RestoreFlags) -> Result<(), Failure> {
+    privileges::give_up().map_err(Failure::Privileges)?;
     let (restored, failed) = start::restore(&flags.state_dir)?;
     if flags.json {
         say(&serde_json::json!({ "restored": restored, "failed": failed }));

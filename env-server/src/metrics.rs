@@ -47,6 +47,23 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Why a request was refused before its call was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Reason {
+    /// The peer asks too often.
+    Pace,
+    /// Nobody knows who asks.
+    Identity,
+    /// It is not theirs to ask.
+    Role,
+}
+
+/// The label of `ballast_refused_requests_total`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    reason: Reason,
+}
+
 /// The label of `ballast_plans_total`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ResultLabel {
@@ -74,6 +91,7 @@ pub struct Metrics {
     /// Baselines that could not be restored, once for each attempt.
     pub restoration_failures: Counter,
     plans: Family<ResultLabel, Counter>,
+    refused_requests: Family<ReasonLabel, Counter>,
     restorations: Family<CauseLabel, Counter>,
 }
 
@@ -87,6 +105,7 @@ impl Default for Metrics {
             sampling_failures: Counter::default(),
             restoration_failures: Counter::default(),
             plans: Family::default(),
+            refused_requests: Family::default(),
             restorations: Family::default(),
         };
         let registry = &mut metrics.registry;
@@ -98,6 +117,11 @@ impl Default for Metrics {
             metrics.drifts.clone(),
         );
         registry.register("plans", "Plans received", metrics.plans.clone());
+        registry.register(
+            "refused_requests",
+            "Requests refused for who asked, or how often",
+            metrics.refused_requests.clone(),
+        );
         registry.register("restorations", "Baselines restored", metrics.restorations.clone());
         registry.register(
             "restoration_failures",
@@ -117,6 +141,11 @@ impl Metrics {
     /// Counts a plan.
     pub fn plan(&self, result: PlanResult) {
         self.plans.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts a request that is not admitted.
+    pub fn refused(&self, reason: Reason) {
+        self.refused_requests.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Counts a container that is back at its baseline.

@@ -4,16 +4,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, task::JoinError, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{failure::Failure, http::router, metrics::Metrics, node::LinuxNode};
+use crate::{access::Access, connections, failure::Failure, http::router, metrics::Metrics, node::LinuxNode};
 
 /// How long open connections may take to finish once everything is restored.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Serves `node` on `listener` until `shutdown`, then restores every baseline.
+/// Serves `node` on `listener` to those whom `access` lets in, until `shutdown`, then restores every baseline.
 ///
 /// # Errors
 /// [`Failure::NotRestored`] when some baselines are not in force again, [`Failure::Serving`] when HTTP ended by itself.
@@ -21,6 +21,7 @@ pub async fn run(
     listener: TcpListener,
     node: LinuxNode,
     metrics: Arc<Metrics>,
+    access: Arc<Access>,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     // However this ends, the other parts are to end too.
@@ -29,10 +30,10 @@ pub async fn run(
         let (node, stop) = (node.clone(), stop.clone());
         async move { node.keep(stop).await }
     });
-    let server = axum::serve(listener, router(Arc::new(node.clone()), metrics))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let mut serving = tokio::spawn(server.into_future());
-    let ended = tokio::select! {
+    let watching = tokio::spawn(Arc::clone(&access).keep(stop.clone()));
+    let router = router(Arc::new(node.clone()), metrics, access);
+    let mut serving = tokio::spawn(connections::serve(listener, router, stop.clone()));
+    let ended: Option<Result<(), JoinError>> = tokio::select! {
         () = shutdown.cancelled() => None,
         ended = &mut serving => Some(ended),
     };
@@ -43,12 +44,11 @@ pub async fn run(
         warn!(after_seconds = DRAIN.as_secs(), "connections still open are cut");
         serving.abort();
     }
-    // It ends at its next look at the token.
-    let _ = keeping.await;
+    // They end at their next look at the token.
+    let _ = tokio::join!(keeping, watching);
     match ended {
         _ if !not_restored.is_empty() => Err(Failure::NotRestored(not_restored)),
-        Some(Ok(Err(error))) => Err(Failure::Serving(error)),
         Some(Err(error)) => Err(Failure::Serving(error.into())),
-        None | Some(Ok(Ok(()))) => Ok(()),
+        None | Some(Ok(())) => Ok(()),
     }
 }

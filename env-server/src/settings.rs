@@ -3,7 +3,7 @@
 //! Must not act on any of it.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,7 +12,10 @@ use ballast_api::NodeName;
 use ballast_kernel::CgroupPath;
 use toml::{Table, Value};
 
-use crate::cli::{DEFAULT_STATE_DIR, ServeFlags};
+use crate::{
+    access::AccessSettings,
+    cli::{AccessFlags, DEFAULT_STATE_DIR, ServeFlags},
+};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 const DEFAULT_SAMPLE_INTERVAL: &str = "1s";
@@ -27,8 +30,10 @@ const SAMPLE_INTERVALS: std::ops::RangeInclusive<Duration> =
 pub struct Settings {
     /// Name of this node.
     pub node: NodeName,
-    /// Loopback address to serve on.
+    /// Address to serve on: of loopback, unless access asks who is there.
     pub listen: SocketAddr,
+    /// Who is let in.
+    pub access: AccessSettings,
     /// At least one; containers are their children.
     pub cgroup_parents: Vec<CgroupPath>,
     /// Folder of the journal.
@@ -83,7 +88,11 @@ fn fill_in(asked: &mut ServeFlags, text: &str, problem: &mut dyn FnMut(String)) 
                     asked.cgroup_parents = parents;
                 }
             }
-            unknown => problem(format!("unknown key {unknown:?}; there are: {KEYS}")),
+            key if AccessFlags::KEYS.contains(&key) => asked.access.fill_in(key, value, problem),
+            unknown => {
+                let access = AccessFlags::KEYS.join(", ");
+                problem(format!("unknown key {unknown:?}; there are: {KEYS}, {access}"));
+            }
         }
     }
 }
@@ -102,6 +111,7 @@ fn checked(asked: &ServeFlags, hostname: &str, problems: &mut Vec<String>) -> Op
         .map_err(|error| problems.push(format!("{error}; give one with --node")))
         .ok();
     let listen = address(asked.listen.as_deref().unwrap_or(DEFAULT_LISTEN), problems);
+    let access = asked.access.checked(listen, problems);
     if asked.cgroup_parents.is_empty() {
         problems.push("no cgroup parent is given: name at least one with --cgroup-parent".to_owned());
     }
@@ -115,6 +125,7 @@ fn checked(asked: &ServeFlags, hostname: &str, problems: &mut Vec<String>) -> Op
     Some(Settings {
         node: node?,
         listen: listen?,
+        access,
         cgroup_parents,
         state_dir: asked.state_dir.clone().unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
         sample_interval: sample_interval?,
@@ -122,23 +133,11 @@ fn checked(asked: &ServeFlags, hostname: &str, problems: &mut Vec<String>) -> Op
 }
 
 fn address(text: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {
-    let Ok(address) = text.parse::<SocketAddr>() else {
+    let address = text.parse::<SocketAddr>().ok();
+    if address.is_none() {
         problems.push(format!("{text:?} is not an address to listen on: write it as 127.0.0.1:7400"));
-        return None;
-    };
-    if !is_loopback(address.ip()) {
-        problems.push(format!(
-            "{address} can be reached from other machines, and calls are not authenticated: listen on a loopback \
-             address such as 127.0.0.1:{}",
-            address.port()
-        ));
-        return None;
     }
-    Some(address)
-}
-
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
+    address
 }
 
 fn sample_interval(text: &str, problems: &mut Vec<String>) -> Option<Duration> {
@@ -177,6 +176,13 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_example_is_valid() {
+        let shipped = include_str!("../../deploy/env-server.toml");
+        let settings = settings(&flags(&[]), shipped).unwrap();
+        assert!(!settings.access.tokens.is_empty() && !settings.cgroup_parents.is_empty());
+    }
+
+    #[test]
     fn flags_win_over_the_file() {
         let file = "node = 'f'\ncgroup_parents = ['a', 'b']\nstate_dir = '/s'\nsample_interval = '200ms'";
         let mut flags = flags(&[]);
@@ -199,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_is_served() {
+    fn without_a_token_only_loopback_is_served() {
         for (address, allowed) in [
             ("127.0.0.1:0", true),
             ("127.8.8.8:1", true),
@@ -215,6 +221,24 @@ mod tests {
             let mut flags = flags(&["p"]);
             flags.listen = Some(address.to_owned());
             assert_eq!(Settings::new(&flags, None, "h").is_ok(), allowed, "{address}");
+            flags.access.observe_token_file = Some("/t".into());
+            let is_address = address.parse::<SocketAddr>().is_ok();
+            assert_eq!(Settings::new(&flags, None, "h").is_ok(), is_address, "{address} with a token");
+        }
+    }
+
+    #[test]
+    fn access_is_configured_by_flags_and_file() {
+        let mut flags = flags(&["p"]);
+        flags.access.act_token_file = Some("/flag".into());
+        let file = "act_token_file = '/file'\nobserve_token_file = '/seen'\nrequests_per_second = 7";
+        let access = settings(&flags, file).unwrap().access;
+        assert_eq!(access.tokens.files(), [Path::new("/seen"), Path::new("/flag")]);
+        assert_eq!(access.requests_per_second.get(), 7);
+        let bad = "act_token_file = 7\nrequests_per_second = 0\nlisten = '0.0.0.0:1'";
+        let problems = settings(&self::flags(&["p"]), bad).unwrap_err().join("\n");
+        for part in ["act_token_file must be text", "from 1 on", "other machines"] {
+            assert!(problems.contains(part), "{part} is missing in {problems}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The only place that names files outside the cgroup hierarchies and the state directory.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, net, path::Path, sync::Arc, time::Duration};
 
 use ballast_api::SystemClock;
 use ballast_kernel::{CgroupPath, Hierarchy};
@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tracing::warn;
 
 use crate::{
+    access::Access,
     cli::ServeFlags,
     failure::Failure,
     journal::Journal,
@@ -48,28 +49,52 @@ pub struct Started {
     pub node: LinuxNode,
     /// What it counts.
     pub metrics: Arc<Metrics>,
+    /// Who is let in.
+    pub access: Arc<Access>,
     /// Where clients connect.
     pub listener: TcpListener,
     /// To be held as long as the node.
     pub state_dir: StateDir,
 }
 
-/// Takes the node over. Whatever cannot be had is noticed before anything is changed.
+/// What only a start with all its rights can get: opened files, the listener, the state directory. Nothing is changed
+/// yet.
+pub struct Prepared {
+    access: Arc<Access>,
+    machine: Machine,
+    listener: net::TcpListener,
+    state_dir: StateDir,
+}
+
+/// Gets what needs rights that are given up afterwards. Whatever cannot be had is noticed before anything is changed.
 ///
 /// # Errors
 /// See [`Failure`].
-pub async fn start(settings: &Settings) -> Result<Started, Failure> {
+pub fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
+    let access = Arc::new(Access::open(&settings.access).map_err(Failure::Usage)?);
     let machine = Machine::look_at(Roots::default()).map_err(Failure::NoCgroups)?;
     check_writable(machine.hierarchy(), &settings.cgroup_parents)?;
-    let listener = TcpListener::bind(settings.listen)
-        .await
+    let listener = net::TcpListener::bind(settings.listen)
         .map_err(|source| Failure::Listen { address: settings.listen, source })?;
     let state_dir = StateDir::create(&settings.state_dir).map_err(Failure::StateDir)?;
+    Ok(Prepared { access, machine, listener, state_dir })
+}
+
+/// Takes the node over. Needs the runtime that will serve.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn start(settings: &Settings, prepared: Prepared) -> Result<Started, Failure> {
+    let Prepared { access, machine, listener, state_dir } = prepared;
+    let listener = listener
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(listener))
+        .map_err(|source| Failure::Listen { address: settings.listen, source })?;
     let metrics = Arc::new(Metrics::default());
     let parents = settings.cgroup_parents.clone();
     let means = means(machine, parents, settings.sample_interval, &state_dir, metrics.clone());
     let node = LinuxNode::open(settings.node.clone(), means).map_err(Failure::Journal)?;
-    Ok(Started { node, metrics, listener, state_dir })
+    Ok(Started { node, metrics, access, listener, state_dir })
 }
 
 /// Restores what the journal in `state_dir` names, once. Answers how many limits were restored, and what was not.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use ballast_api::{CgroupVersion, Cores, HttpNode, Limit, LimitChange, Limits, NodeAgent, NodeError, Plan};
+use ballast_env_server::privileges::KEPT;
 use nix::sys::signal::Signal;
 use support::{Busy, Scratch, Server, cores, name};
 
@@ -238,4 +239,43 @@ async fn containers_come_and_go() {
     let search = node.containers().await.unwrap().remove(2);
     assert_eq!((search.limits.cpu, search.generation), (Some(Limit::Max), 0), "another container");
     assert_eq!(node.restore(&name("search")).await.unwrap().cpu, Some(Limit::Max));
+}
+
+#[test]
+fn every_thread_keeps_only_the_rights_it_needs() {
+    let Some(scratch) = Scratch::new("every_thread_keeps_only_the_rights_it_needs") else { return };
+    let server = Server::start(&scratch, &[]);
+    let needed: u64 = KEPT.iter().map(|(capability, _)| 1 << capability.index()).sum();
+    let mut threads = 0;
+    for thread in fs::read_dir(format!("/proc/{}/task", server.id())).unwrap() {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap()
+        };
+        for set in ["CapPrm", "CapEff", "CapBnd"] {
+            assert_eq!(field(set) & !needed, 0, "{set} in {status}");
+        }
+        assert_eq!((field("CapInh"), field("CapAmb"), field("NoNewPrivs")), (0, 0, 1), "{status}");
+        threads += 1;
+    }
+    assert!(threads > 1, "the runtime's threads count too");
+}
+
+#[tokio::test]
+async fn beyond_loopback_a_token_is_demanded() {
+    let Some(scratch) = Scratch::new("beyond_loopback_a_token_is_demanded") else { return };
+    let token = scratch.state_dir().with_file_name("token");
+    fs::write(&token, "0123456789abcdef\n").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
+    let (parent, path) = (scratch.parent(), token.to_str().unwrap());
+    let everywhere = ["--cgroup-parent", &parent, "--listen", "0.0.0.0:0"];
+    let (code, told) = fails(&everywhere);
+    assert!(code == 2 && told.contains("--act-token-file"), "{code} {told}");
+    let (code, told) = fails(&[&everywhere[..], &["--act-token-file", path]].concat());
+    assert!(code == 2 && told.contains("chmod 600"), "{code} {told}");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let server = Server::start(&scratch, &["--act-token-file", path, "--listen", "0.0.0.0:0"]);
+    let refused = server.node().containers().await.unwrap_err();
+    assert!(matches!(refused, NodeError::Unauthenticated { .. }), "{refused}");
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use ballast_api::{HttpNode, NodeName, SystemClock};
+use ballast_api::{NodeName, SystemClock};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Failure, console::print_line, wait_for_signal};
 use crate::{
     collect::{CadvisorSource, Collector, Naming, NodeSource, Source, collector::DEFAULT_INTERVAL},
-    operate::open_redis,
+    operate::{NodeFiles, open_redis},
     store::MetricStore,
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Arguments {
     /// Base URL of an env-server, instead of cAdvisor.
     #[arg(long, value_name = "URL", conflicts_with = "cadvisor")]
     env_server: Option<String>,
+    #[command(flatten)]
+    files: NodeFiles,
     /// Where the metrics go.
     #[arg(long, value_name = "redis://HOST:PORT")]
     store: String,
@@ -62,7 +64,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 fn source(arguments: &Arguments) -> Result<Box<dyn Source>, Failure> {
     let node = arguments.node.clone();
     if let Some(url) = &arguments.env_server {
-        return Ok(Box::new(NodeSource::new(Arc::new(HttpNode::new(url)?), node)));
+        let client = arguments.files.client(url).map_err(|error| Failure::new(Exit::BadInput, error))?;
+        return Ok(Box::new(NodeSource::new(Arc::new(client), node)));
     }
     let url = arguments.cadvisor.as_deref().unwrap_or_default();
     let naming = Naming::children_of(&arguments.cgroup_parent);

@@ -62,7 +62,9 @@ impl From<NodeError> for Failure {
         let exit = match &error {
             NodeError::Unreachable { .. } | NodeError::Protocol { .. } => Exit::NodeUnreachable,
             NodeError::Invalid { .. } | NodeError::UnknownContainer { .. } => Exit::BadInput,
+            NodeError::Unauthenticated { .. } | NodeError::Forbidden { .. } => Exit::NotAllowed,
             NodeError::StaleGeneration { .. }
+            | NodeError::TooManyRequests { .. }
             | NodeError::WriteFailed { .. }
             | NodeError::Internal { .. } => Exit::Failed,
         };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use ballast_api::{HttpNode, NodeAgent, NodeInfo, SystemClock};
+use ballast_api::{NodeAgent, NodeInfo, SystemClock};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let (policy, localizer) = Checkpoints::in_folder(&config.policy)
         .load()
         .map_err(|error| Failure::new(Exit::BadInput, format!("{error:#}")))?;
-    let node: Arc<dyn NodeAgent> = Arc::new(HttpNode::new(&config.node)?);
+    let node: Arc<dyn NodeAgent> = Arc::new(config.node_files().client(&config.node).map_err(bad_input)?);
     let info = node.node().await?;
     check_capacity(&config, &info)?;
     let name = info.name;

@@ -1,17 +1,21 @@
 //! `ballast status`.
 
-use ballast_api::{Capability, ContainerState, HttpNode, Limit, NodeAgent, NodeInfo};
+use ballast_api::{Capability, ContainerState, Limit, NodeAgent, NodeInfo};
 
 use super::{Exit, Failure, console::print_line};
+use crate::operate::NodeFiles;
 
 /// Shows a node: its capacity, what it can control, its containers and the limits in force.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
-  ballast status --node http://127.0.0.1:7400")]
+  ballast status --node http://127.0.0.1:7400
+  ballast status --node https://n1:7400 --ca-file ca.pem --token-file token")]
 pub(super) struct Arguments {
     /// Base URL of the env-server.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7400")]
     node: String,
+    #[command(flatten)]
+    files: NodeFiles,
     /// Print JSON for machines.
     #[arg(long)]
     json: bool,
@@ -22,7 +26,8 @@ pub(super) struct Arguments {
 /// # Errors
 /// When the node does not answer.
 pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let node = HttpNode::new(&arguments.node)?;
+    let node =
+        arguments.files.client(&arguments.node).map_err(|error| Failure::new(Exit::BadInput, error))?;
     let info = node.node().await?;
     let containers = node.containers().await?;
     if arguments.json {

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use ballast_api::NodeName;
 use serde::Deserialize;
 
+use super::NodeFiles;
 use crate::{
     plan::GuardConfig,
     slo::{Detector, Objective, ObjectiveError},
@@ -16,6 +17,14 @@ use crate::{
 pub struct RunConfig {
     /// Base URL of the env-server.
     pub node: String,
+    /// File of the token that the env-server asks for.
+    pub token_file: Option<PathBuf>,
+    /// PEM file of the CA that vouches for the env-server, for `https`.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the controller's certificate, for mutual TLS.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub key_file: Option<PathBuf>,
     /// Where spans are received, as OTLP over HTTP.
     #[serde(default = "default_otlp")]
     pub otlp_listen: std::net::SocketAddr,
@@ -111,6 +120,17 @@ impl RunConfig {
         let detector = detector(self.objectives.iter().map(Objective::from).collect())?;
         let lease = Duration::try_from_secs_f64(self.lease_seconds).unwrap_or_default();
         Ok(Settings { node, detector, lease, guards: self.guards })
+    }
+
+    /// What lets the controller in to the node.
+    #[must_use]
+    pub fn node_files(&self) -> NodeFiles {
+        NodeFiles {
+            token_file: self.token_file.clone(),
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+        }
     }
 
     fn problems(&self) -> Vec<String> {

@@ -3,8 +3,19 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, header};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+use url::Url;
+
+pub use credentials::Credentials;
 
 use crate::{
     causes::with_causes,
@@ -14,8 +25,13 @@ use crate::{
     wire::{ContainerState, NodeInfo, Plan, PlanOutcome},
 };
 
+mod credentials;
+
 /// How long a node may take to answer: longer than any plan takes, shorter than a step of the controller times three.
 const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a connection is kept for the next call: less than an env-server keeps it, so that no call meets its end.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// The largest answer accepted, in bytes: ten thousand containers fit.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
@@ -24,28 +40,51 @@ const MAX_ANSWER_BYTES: usize = 8 << 20;
 #[derive(Debug, Clone)]
 pub struct HttpNode {
     base: Url,
-    http: reqwest::Client,
+    authorization: Option<header::HeaderValue>,
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl HttpNode {
+    /// A client for the env-server at `base_url`, with nothing to show. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the text is no `http` URL.
+    pub fn new(base_url: &str) -> Result<Self, NodeError> {
+        Self::with_credentials(base_url, &Credentials::default())
+    }
+
     /// A client for the env-server at `base_url`. Nothing is sent yet.
     ///
     /// # Errors
-    /// When the text is no `http` URL, or the HTTP client cannot be made.
-    pub fn new(base_url: &str) -> Result<Self, NodeError> {
+    /// When the text is no `http` or `https` URL, or the credentials cannot be used.
+    pub fn with_credentials(base_url: &str, credentials: &Credentials) -> Result<Self, NodeError> {
         let invalid = |detail: String| NodeError::Invalid {
             problems: vec![format!("node URL {base_url:?}: {detail}")],
         };
         let base = Url::parse(base_url).map_err(|error| invalid(error.to_string()))?;
-        if base.scheme() != "http" || base.host().is_none() {
+        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(invalid("it must look like http://127.0.0.1:7400".to_owned()));
         }
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .no_proxy()
-            .build()
-            .map_err(|error| NodeError::Internal { detail: error.to_string() })?;
-        Ok(Self { base, http })
+        let has_tls = credentials.ca.is_some() || credentials.certificate.is_some();
+        match (base.scheme(), &credentials.ca) {
+            ("https", None) => {
+                return Err(invalid("https needs the CA that vouches for the node".to_owned()));
+            }
+            ("http", _) if has_tls => {
+                return Err(invalid("certificates are of use only with https".to_owned()));
+            }
+            _ => {}
+        }
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(credentials.tls().map_err(invalid)?)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build(connector);
+        Ok(Self { base, authorization: credentials.authorization().map_err(invalid)?, http })
     }
 
     /// The address of the env-server.
@@ -54,25 +93,16 @@ impl HttpNode {
         &self.base
     }
 
-    fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
-        let mut url = self.base.clone();
-        // A URL with a host always has path segments; the constructor has checked for the host.
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.clear().extend(segments);
-        }
-        self.http.request(method, url)
-    }
-
-    async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, NodeError> {
-        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(self.protocol(format!("its answer is longer than {MAX_ANSWER_BYTES} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        segments: &[&str],
+        body: Option<Vec<u8>>,
+    ) -> Result<T, NodeError> {
+        let request = self.request(method, segments, body)?;
+        let (status, body) = timeout(TIMEOUT, self.exchange(request))
+            .await
+            .map_err(|_| self.unreachable(format!("no answer within {} s", TIMEOUT.as_secs())))??;
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|error| self.protocol(error.to_string()));
         }
@@ -80,8 +110,44 @@ impl HttpNode {
             .unwrap_or_else(|_| self.protocol(format!("status {status}"))))
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> NodeError {
-        NodeError::Unreachable { url: self.base.to_string(), detail: with_causes(error) }
+    fn request(
+        &self,
+        method: Method,
+        segments: &[&str],
+        body: Option<Vec<u8>>,
+    ) -> Result<Request<Full<Bytes>>, NodeError> {
+        let mut url = self.base.clone();
+        // A URL with a host always has path segments; the constructor has checked for the host.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.clear().extend(segments);
+        }
+        let mut request = Request::builder().method(method).uri(url.as_str());
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        request
+            .body(Full::from(body.unwrap_or_default()))
+            .map_err(|error| NodeError::Internal { detail: error.to_string() })
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), NodeError> {
+        let response =
+            self.http.request(request).await.map_err(|error| self.unreachable(with_causes(&error)))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
+        let body =
+            body.collect().await.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
+                true => self.protocol(format!("its answer is longer than {MAX_ANSWER_BYTES} bytes")),
+                false => self.unreachable(with_causes(error.as_ref())),
+            })?;
+        Ok((status, body.to_bytes()))
+    }
+
+    fn unreachable(&self, detail: String) -> NodeError {
+        NodeError::Unreachable { url: self.base.to_string(), detail }
     }
 
     fn protocol(&self, detail: String) -> NodeError {
@@ -92,19 +158,21 @@ impl HttpNode {
 #[async_trait]
 impl NodeAgent for HttpNode {
     async fn node(&self) -> Result<NodeInfo, NodeError> {
-        self.call(self.request(Method::GET, &["v1", "node"])).await
+        self.call(Method::GET, &["v1", "node"], None).await
     }
 
     async fn containers(&self) -> Result<Vec<ContainerState>, NodeError> {
-        self.call(self.request(Method::GET, &["v1", "containers"])).await
+        self.call(Method::GET, &["v1", "containers"], None).await
     }
 
     async fn apply(&self, plan: &Plan) -> Result<PlanOutcome, NodeError> {
-        self.call(self.request(Method::POST, &["v1", "plans"]).json(plan)).await
+        let body = serde_json::to_vec(plan)
+            .map_err(|error| NodeError::Invalid { problems: vec![error.to_string()] })?;
+        self.call(Method::POST, &["v1", "plans"], Some(body)).await
     }
 
     async fn restore(&self, container: &ContainerName) -> Result<Limits, NodeError> {
-        self.call(self.request(Method::DELETE, &["v1", "containers", container.as_str(), "limits"])).await
+        self.call(Method::DELETE, &["v1", "containers", container.as_str(), "limits"], None).await
     }
 }
 
@@ -152,7 +220,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_address() {
-        for bad in ["", "localhost:7400", "ftp://x", "http://", "file:///etc"] {
+        for bad in ["", "localhost:7400", "ftp://x", "http://", "file:///etc", "https://x"] {
             assert!(HttpNode::new(bad).is_err(), "{bad}");
         }
     }

@@ -14,7 +14,7 @@ pub mod units;
 pub mod wire;
 
 pub use causes::with_causes;
-pub use client::HttpNode;
+pub use client::{Credentials, HttpNode};
 pub use clock::{Clock, SystemClock, UnixNanos};
 pub use names::{ContainerId, ContainerName, InvalidName, NodeName};
 pub use node::{NodeAgent, NodeError};

@@ -53,6 +53,24 @@ pub enum NodeError {
         /// One sentence for each problem.
         problems: Vec<String>,
     },
+    /// The node does not know who asks.
+    #[error("the node wants to know who asks: {detail}")]
+    Unauthenticated {
+        /// What is missing or wrong.
+        detail: String,
+    },
+    /// The node knows who asks, and that this is not theirs to ask.
+    #[error("the node does not allow this: {detail}")]
+    Forbidden {
+        /// What would be needed.
+        detail: String,
+    },
+    /// Somebody asks more often than the node allows one peer to.
+    #[error("the node is asked too often: wait {retry_after_seconds} s")]
+    TooManyRequests {
+        /// When to come back, in whole seconds.
+        retry_after_seconds: u64,
+    },
     /// The kernel refused a write. What had been written before was undone.
     #[error("{container}: {detail}; the writes before it were undone")]
     WriteFailed {

@@ -1,13 +1,16 @@
 //! The calls as a client sees them, in front of a lender on a fake machine.
 
-use std::time::Duration;
+use std::{fs, num::NonZeroU32, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use ballast_api::{Cores, HttpNode, Limit, LimitChange, NodeName, SystemClock};
+use ballast_api::{Cores, Credentials, HttpNode, Limit, LimitChange, NodeName, SystemClock};
 use reqwest::Client;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
+    access::{AccessSettings, TokenFiles},
+    connections,
     fake::{FakeMachine, cores, name},
     journal::Journal,
     lender::Means,
@@ -19,8 +22,12 @@ struct Server {
     url: String,
 }
 
-/// Serves one container, `geo`, until the test's runtime ends.
+/// Serves one container, `geo`, to everybody, until the test's runtime ends.
 async fn serve() -> Server {
+    serve_with(&AccessSettings::default()).await
+}
+
+async fn serve_with(access: &AccessSettings) -> Server {
     let machine = FakeMachine::v2();
     machine.add("p/geo", "50000");
     let metrics = Arc::new(Metrics::default());
@@ -35,7 +42,10 @@ async fn serve() -> Server {
     let node = LinuxNode::open(NodeName::new("n1").unwrap(), means).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router(Arc::new(node), metrics)).await });
+    let access = Arc::new(Access::open(access).unwrap());
+    tokio::spawn(Arc::clone(&access).keep(CancellationToken::new()));
+    let router = router(Arc::new(node), metrics, access);
+    tokio::spawn(connections::serve(listener, router, CancellationToken::new()));
     Server { machine, url }
 }
 
@@ -109,4 +119,118 @@ async fn liveness_and_metrics_are_served() {
         async |path| Client::new().get(format!("{}{path}", server.url)).send().await.unwrap().text().await;
     assert_eq!(text("/healthz").await.unwrap(), "ok\n");
     assert!(text("/metrics").await.unwrap().contains("# TYPE ballast_containers gauge"));
+}
+
+const OBSERVE: &str = "observe-0123456789";
+const ACT: &str = "act-0123456789abcd";
+
+/// A file that only its owner reads, in a folder that must outlive it.
+fn secret(folder: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
+    let (path, draft) = (folder.path().join(name), folder.path().join("draft"));
+    fs::write(&draft, text).unwrap();
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&draft, &path).unwrap();
+    path
+}
+
+fn with_tokens(folder: &tempfile::TempDir) -> AccessSettings {
+    let tokens =
+        TokenFiles { observe: Some(secret(folder, "o", OBSERVE)), act: Some(secret(folder, "a", ACT)) };
+    AccessSettings { tokens, ..AccessSettings::default() }
+}
+
+fn client(url: &str, token: &str) -> HttpNode {
+    let credentials = Credentials { token: Some(token.to_owned()), ..Credentials::default() };
+    HttpNode::with_credentials(url, &credentials).unwrap()
+}
+
+#[tokio::test]
+async fn without_a_known_token_nothing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve_with(&with_tokens(&folder)).await;
+    let (http, url) = (Client::new(), &server.url);
+    for path in ["/v1/node", "/v1/containers", "/metrics", "/nowhere"] {
+        let get = || http.get(format!("{url}{path}"));
+        let wrong = ["Bearer wrong-0123456789", "Basic YTpi", "Bearer ", "Bearer observe-012345678", OBSERVE];
+        let wrong = wrong.into_iter().map(|header| get().header("authorization", header));
+        for request in wrong.chain([get()]) {
+            let answer = request.send().await.unwrap();
+            assert_eq!((answer.status().as_u16(), path), (401, path));
+            assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"ballast\"");
+            let error: NodeError = answer.json().await.unwrap();
+            assert!(matches!(error, NodeError::Unauthenticated { .. }), "{error}");
+        }
+    }
+    assert_eq!(http.get(format!("{url}/healthz")).send().await.unwrap().status(), 200);
+    let nobody = HttpNode::new(url).unwrap().apply(&plan("geo", cores(0.2))).await.unwrap_err();
+    assert!(matches!(nobody, NodeError::Unauthenticated { .. }), "{nobody}");
+    assert_eq!(server.machine.quota("p/geo"), "50000");
+}
+
+#[tokio::test]
+async fn a_token_allows_what_its_role_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve_with(&with_tokens(&folder)).await;
+    let (observer, actor) = (client(&server.url, OBSERVE), client(&server.url, ACT));
+    assert_eq!(observer.containers().await.unwrap().len(), 1);
+    for refused in [
+        observer.apply(&plan("geo", cores(0.2))).await.unwrap_err(),
+        observer.restore(&name("geo")).await.unwrap_err(),
+    ] {
+        assert!(matches!(refused, NodeError::Forbidden { .. }), "{refused}");
+    }
+    assert_eq!(server.machine.quota("p/geo"), "50000");
+    actor.apply(&plan("geo", cores(0.2))).await.unwrap();
+    assert_eq!(server.machine.quota("p/geo"), "20000");
+    let metrics = Client::new().get(format!("{}/metrics", server.url)).bearer_auth(OBSERVE);
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("ballast_refused_requests_total{reason=\"Role\"} 2"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_replaced_holds_within_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve_with(&with_tokens(&folder)).await;
+    let (before, after) = (client(&server.url, ACT), client(&server.url, "act-new-0123456789"));
+    assert!(before.node().await.is_ok() && after.node().await.is_err());
+    secret(&folder, "a", "act-new-0123456789\n");
+    for _ in 0..100 {
+        if after.node().await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    after.node().await.unwrap();
+    assert!(before.node().await.is_err());
+    // A file that cannot be used changes nothing.
+    secret(&folder, "a", "short");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    after.node().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_too_often_is_told_when_to_come_back() {
+    let slow = AccessSettings { requests_per_second: NonZeroU32::MIN, ..AccessSettings::default() };
+    let server = serve_with(&slow).await;
+    let node = HttpNode::new(&server.url).unwrap();
+    assert!(node.node().await.is_ok() && node.node().await.is_ok());
+    let get = Client::new().get(format!("{}/v1/node", server.url));
+    let answer = get.send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (429, "1"));
+    let error: NodeError = answer.json().await.unwrap();
+    assert_eq!(error, NodeError::TooManyRequests { retry_after_seconds: 1 });
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = serve().await;
+    let mut stream = tokio::net::TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+    let head =
+        "POST /v1/plans HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).await.unwrap();
+    assert!(told.starts_with("HTTP/1.1 408"), "{told}");
+    assert!(told.contains("did not come within 5 s"), "{told}");
 }

@@ -120,7 +120,8 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(scratch: &Scratch, more: &[&str]) -> Self {
         let mut child = Command::new(super::PROGRAM)
-            .args(["--cgroup-parent", &scratch.parent(), "--listen", "127.0.0.1:0", "--node", "n1"])
+            .args(["--cgroup-parent", &scratch.parent(), "--node", "n1"])
+            .args(if more.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
             .arg("--state-dir")
             .arg(scratch.state_dir())
             .args(more)
@@ -144,6 +145,10 @@ impl Server {
 
     pub(crate) fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -1,0 +1,154 @@
+//! Who may ask what: roles, what gives one, and how often a peer may ask.
+//!
+//! Everything that is configured is demanded: with a client CA a certificate, with token files a token, with both the
+//! lesser of the two roles counts. With nothing configured everybody may do everything, which the settings allow on
+//! loopback only. Must not know of routes.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+mod pace;
+mod secret;
+mod settings;
+mod tokens;
+mod watched;
+
+pub use pace::Pace;
+pub use settings::AccessSettings;
+pub use tokens::TokenFiles;
+
+use tokens::Tokens;
+use watched::Watched;
+
+/// How often files are looked at. A look is one system call for each.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a peer may do: the later one includes the earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// See everything, change nothing.
+    Observe,
+    /// Lend limits and give them back.
+    Act,
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is.
+    pub ip: IpAddr,
+}
+
+/// Why somebody may do nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There is no token.
+    #[error("send the header `Authorization: Bearer TOKEN`")]
+    NoToken,
+    /// There is one that this node does not know.
+    #[error("this token is not known here")]
+    UnknownToken,
+}
+
+/// Who is let in.
+pub struct Access {
+    tokens: Option<Watched<Tokens>>,
+    pace: Pace,
+}
+
+impl Access {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// Every problem, a sentence each.
+    pub fn open(settings: &AccessSettings) -> Result<Self, Vec<String>> {
+        let tokens = settings.tokens.clone();
+        let tokens = (!tokens.is_empty())
+            .then(|| Watched::open(tokens.files(), Box::new(move || Tokens::read(&tokens))))
+            .transpose()?;
+        Ok(Self { tokens, pace: Pace::new(settings.requests_per_second) })
+    }
+
+    /// The role of a peer that sent this `Authorization` header.
+    ///
+    /// # Errors
+    /// See [`Denied`].
+    pub fn role(&self, _peer: &Peer, authorization: Option<&[u8]>) -> Result<Role, Denied> {
+        let Some(tokens) = &self.tokens else { return Ok(Role::Act) };
+        let token = authorization.and_then(bearer).ok_or(Denied::NoToken)?;
+        tokens.get().role_of(token).ok_or(Denied::UnknownToken)
+    }
+
+    /// Counts a request of `peer`.
+    ///
+    /// # Errors
+    /// When it came too soon: the time to wait.
+    pub fn pace(&self, peer: &Peer) -> Result<(), Duration> {
+        self.pace.admit(peer.ip)
+    }
+
+    /// Takes over files that change, until `stop`. A file that cannot be used is told once, and the last good one
+    /// stays in force.
+    pub async fn keep(self: Arc<Self>, stop: CancellationToken) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = looks.tick() => {}
+            }
+            let access = Arc::clone(&self);
+            // A panic would lose one look.
+            let _ = tokio::task::spawn_blocking(move || access.look()).await;
+        }
+    }
+
+    fn look(&self) {
+        if let Some(outcome) = self.tokens.as_ref().and_then(Watched::look) {
+            told("tokens", outcome);
+        }
+    }
+}
+
+fn told(what: &'static str, outcome: Result<(), Vec<String>>) {
+    match outcome {
+        Ok(()) => info!(what, "files changed and were read again"),
+        Err(problems) => {
+            error!(
+                what,
+                problems = problems.join("; "),
+                "files changed and cannot be used: the last good ones stay in force"
+            );
+        }
+    }
+}
+
+/// The token of `Bearer TOKEN`; the scheme's case does not matter (RFC 9110, 11.1).
+fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = authorization.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_found() {
+        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
+        assert_eq!(bearer(b"bEARER  abc "), Some(&b"abc"[..]));
+        for other in [&b""[..], b"Basic abc", b"Bearer", b"Bearerabc"] {
+            assert_eq!(bearer(other), None);
+        }
+    }
+
+    #[test]
+    fn with_nothing_configured_everybody_may_act() {
+        let access = Access::open(&AccessSettings::default()).unwrap();
+        let peer = Peer { ip: [127, 0, 0, 1].into() };
+        assert_eq!(access.role(&peer, None), Ok(Role::Act));
+    }
+}

@@ -1,0 +1,53 @@
+//! What this process may still do once it has its listener and its state directory.
+//!
+//! Capabilities belong to threads: this must run before any other thread begins. Must not know what they are used for
+//! elsewhere than in [`KEPT`].
+
+use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
+use nix::errno::Errno;
+
+/// The capabilities that are kept, of those that the process was started with, and why.
+pub const KEPT: [(Capability, &str); 4] = [
+    (
+        Capability::CAP_DAC_OVERRIDE,
+        "cgroups that were delegated, and key files, belong to other users than root",
+    ),
+    (Capability::CAP_NET_ADMIN, "network limits are set over netlink"),
+    (Capability::CAP_SYS_ADMIN, "setns into a container's network, and the mount table of resctrl"),
+    (Capability::CAP_SYS_PTRACE, "/proc/PID/ns of a container's processes, which are other users'"),
+];
+
+/// Why privileges could not be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegesError {
+    /// The kernel refused a set of capabilities.
+    #[error("cannot give up capabilities")]
+    Capabilities(#[from] CapsError),
+    /// The kernel refused `no_new_privs`.
+    #[error("cannot set no_new_privs")]
+    NoNewPrivileges(#[from] Errno),
+}
+
+/// Gives up all capabilities but [`KEPT`], for good: no program that this one could start would get them either.
+/// Threads that begin later inherit that.
+///
+/// # Errors
+/// When the kernel refuses; some may be given up already.
+pub fn give_up() -> Result<(), PrivilegesError> {
+    let held = caps::read(None, CapSet::Permitted)?;
+    let kept: CapsHashSet =
+        KEPT.iter().map(|(capability, _)| *capability).filter(|kept| held.contains(kept)).collect();
+    // The bounding set first: it takes a capability that is given up next. Without that one nothing can be gained from
+    // it either, because of `no_new_privs`.
+    if held.contains(&Capability::CAP_SETPCAP) {
+        for capability in caps::read(None, CapSet::Bounding)?.difference(&kept) {
+            caps::drop(None, CapSet::Bounding, *capability)?;
+        }
+    }
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::set(None, CapSet::Effective, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
+    nix::sys::prctl::set_no_new_privs()?;
+    Ok(())
+}
