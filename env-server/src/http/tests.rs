@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
+    discovery::Discovery,
     fake::{FakeMachine, cores, name},
     journal::Journal,
     lender::Means,
@@ -26,7 +27,7 @@ async fn serve() -> Server {
     let metrics = Arc::new(Metrics::default());
     let means = Means {
         machine: machine.machine(),
-        parents: machine.parents(&["p"]),
+        discovery: Discovery::of_parents(&machine.parents(&["p"])),
         sample_interval: Duration::from_secs(1),
         clock: Arc::new(SystemClock),
         metrics: metrics.clone(),
