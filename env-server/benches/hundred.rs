@@ -18,6 +18,7 @@ use ballast_api::{
 };
 use ballast_env_server::{
     LinuxNode,
+    discovery::Discovery,
     journal::Journal,
     lender::Means,
     machine::{Machine, Roots},
@@ -168,7 +169,7 @@ impl FullNode {
         let state = tempfile::tempdir().unwrap();
         let means = Means {
             machine: Machine::look_at(Roots::default()).unwrap(),
-            parents: vec![parent.path().clone()],
+            discovery: Discovery::of_parents(&[parent.path().clone()]),
             sample_interval: Duration::from_secs(1),
             clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::default()),

@@ -10,6 +10,7 @@ use ballast_api::{
 use ballast_env_server::{
     LinuxNode,
     access::{Access, AccessSettings},
+    discovery::Discovery,
     journal::Journal,
     lender::Means,
     machine::{Machine, Roots},
@@ -64,7 +65,7 @@ async fn serve(
     let metrics = Arc::new(Metrics::default());
     let means = Means {
         machine: Machine::new(hierarchy, Roots::default(), Cores::new(2.0).unwrap()),
-        parents: vec![parent],
+        discovery: Discovery::of_parents(&[parent]),
         sample_interval: Duration::from_secs(1),
         clock: Arc::new(SystemClock),
         metrics: metrics.clone(),

@@ -11,8 +11,10 @@ pub const DEFAULT_STATE_DIR: &str = "/run/ballast/env-server";
 
 const HELP_END: &str = "\
 Examples:
-  Control the containers of Docker (cgroupfs driver) on this node:
-    ballast-env-server --cgroup-parent docker
+  Control the containers of Docker on this node, by their names:
+    ballast-env-server --docker-socket /run/docker.sock
+  Control those of Kubernetes, called NAMESPACE.POD.CONTAINER:
+    ballast-env-server --kubelet-url http://127.0.0.1:10255
   Try it on a cgroup of your own (cgroup v1; on v2 the folder is /sys/fs/cgroup/shop/geo):
     mkdir -p /sys/fs/cgroup/{cpu,cpuacct}/shop/geo
     ballast-env-server --cgroup-parent shop
@@ -64,7 +66,8 @@ pub struct ServeFlags {
     /// Address and port to serve on; port 0 takes a free one, and one that is not loopback needs tokens [default: 127.0.0.1:7400]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
-    /// A cgroup whose children are the containers, such as docker or kubepods/burstable; may be repeated
+    /// A cgroup whose children are the containers; may be repeated. Those of Docker and Kubernetes are called by their
+    /// folders, unless one of the following is given
     #[arg(long = "cgroup-parent", value_name = "CGROUP")]
     pub cgroup_parents: Vec<String>,
     /// Folder of the journal, for one env-server alone [default: /run/ballast/env-server]
@@ -76,7 +79,23 @@ pub struct ServeFlags {
     #[command(flatten)]
     /// Who is let in.
     pub access: AccessFlags,
-    /// TOML file with the same settings (node, listen, cgroup_parents, state_dir, sample_interval, ...); flags win
+    /// Control Docker's containers by their names, which this socket of its engine tells (/run/docker.sock). They are
+    /// found below docker, system.slice and every --cgroup-parent
+    #[arg(long, value_name = "SOCKET")]
+    pub docker_socket: Option<PathBuf>,
+    /// Control the containers of Kubernetes as NAMESPACE.POD.CONTAINER, which this kubelet tells: its read-only port
+    /// (http://127.0.0.1:10255) or, with the two files, the authenticated one (https://NODE:10250). They are found below
+    /// kubepods, kubepods.slice and every --cgroup-parent
+    #[arg(long, value_name = "URL")]
+    pub kubelet_url: Option<String>,
+    /// File with a bearer token for an https kubelet, read anew each time; its account may get nodes/proxy
+    #[arg(long, value_name = "FILE")]
+    pub kubelet_token_file: Option<PathBuf>,
+    /// PEM file with the certificates that an https kubelet's is checked against, read anew each time
+    #[arg(long, value_name = "FILE")]
+    pub kubelet_ca_file: Option<PathBuf>,
+    /// TOML file with the same settings (node, listen, cgroup_parents, state_dir, sample_interval, docker_socket,
+    /// kubelet_url, ...); flags win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// End, as on SIGTERM, when standard input is closed: whoever started this is gone

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use crate::{
     controls::{Controls, Devices, Reading},
-    discovery::{Place, discover},
+    discovery::{About, Discovery, Place, Seen},
     journal::{Entry, Journal, JournalError},
     machine::{Machine, busiest},
     metrics::{Cause, Metrics, PlanResult},
@@ -44,8 +44,8 @@ const LOOK_AGAIN_EVERY: u32 = 5;
 pub struct Means {
     /// What there is to lend.
     pub machine: Machine,
-    /// Containers are the children of these.
-    pub parents: Vec<CgroupPath>,
+    /// Finds the containers.
+    pub discovery: Discovery,
     /// Samples of a container are at least half of this apart.
     pub sample_interval: Duration,
     /// Dates the samples.
@@ -72,6 +72,7 @@ pub struct Lender {
 
 struct Container {
     place: Place,
+    about: About,
     devices: Devices,
     controls: Controls,
     /// Why resources that the machine can limit cannot be limited for this container.
@@ -157,6 +158,8 @@ impl Lender {
         let rates = of.history.rates();
         ContainerState {
             name: name.clone(),
+            source: of.about.source,
+            labels: BTreeMap::clone(&of.about.labels),
             usage: rates.map(|rates| rates.usage),
             throttling: rates.map(|rates| rates.throttling),
             limits,
@@ -286,14 +289,18 @@ impl Lender {
 
     /// Brings the books in line with the cgroups that are there now.
     fn look_around(&mut self) -> Result<(), KernelError> {
-        let found = discover(self.means.machine.hierarchy(), &self.means.parents)?;
+        let found = self.means.discovery.look(self.means.machine.hierarchy())?;
         say_what_is_new(&mut self.skipped, found.skipped.into_iter().collect());
-        self.containers.retain(|name, container| found.containers.get(name) == Some(&container.place));
-        for (name, place) in found.containers {
-            if !self.containers.contains_key(&name) {
+        self.containers.retain(|name, container| {
+            found.containers.get(name).is_some_and(|seen| seen.place == container.place)
+        });
+        for (name, Seen { place, about }) in found.containers {
+            if let Some(container) = self.containers.get_mut(&name) {
+                container.about = about;
+            } else {
                 // What is lent already goes back to where it came from, whatever the container uses now.
                 let lent = self.loans.get(&place.path).map(|loan| loan.devices);
-                let mut container = Container::new(&self.means.machine, place, lent);
+                let mut container = Container::new(&self.means.machine, place, about, lent);
                 // When it fails, the next round tries again and tells.
                 let _ = container.sample(&self.means, lent.is_some());
                 self.containers.insert(name, container);
@@ -349,12 +356,12 @@ impl Lender {
 }
 
 impl Container {
-    fn new(machine: &Machine, place: Place, lent: Option<Devices>) -> Self {
+    fn new(machine: &Machine, place: Place, about: About, lent: Option<Devices>) -> Self {
         let (found, missing) = machine.devices_of(&place.path);
         let devices = lent.unwrap_or(found);
         let controls = machine.controls(&place.path, &devices);
         let (history, hold) = (History::default(), Hold::default());
-        Self { place, devices, controls, missing, history, samples: 0, generation: 0, hold }
+        Self { place, about, devices, controls, missing, history, samples: 0, generation: 0, hold }
     }
 
     /// Reads the counters. A container that is not lent anything is looked at again when it uses another disk than

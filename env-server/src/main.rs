@@ -60,7 +60,7 @@ fn serve(flags: &ServeFlags) -> Result<(), Failure> {
         say(&serde_json::json!({ "listening": format!("http://{address}"), "node": settings.node }));
         info!(%address, node = %settings.node, state_dir = %settings.state_dir.display(), "ready");
         run(started.listener, started.node, started.metrics, started.access, shutdown).await?;
-        drop(started.state_dir);
+        drop((started.state_dir, started.naming));
         info!("every limit is restored");
         Ok(())
     })

@@ -131,6 +131,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        discovery::Discovery,
         fake::{FakeClock, FakeMachine, cores, name},
         journal::Journal,
         metrics::Metrics,
@@ -139,7 +140,7 @@ mod tests {
     fn open(machine: &FakeMachine, clock: Arc<FakeClock>) -> LinuxNode {
         let means = Means {
             machine: machine.machine(),
-            parents: machine.parents(&["p"]),
+            discovery: Discovery::of_parents(&machine.parents(&["p"])),
             sample_interval: Duration::from_secs(1),
             clock,
             metrics: Arc::new(Metrics::default()),

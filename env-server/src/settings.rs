@@ -2,6 +2,8 @@
 //!
 //! Must not act on any of it.
 
+mod names;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -17,9 +19,12 @@ use crate::{
     cli::{AccessFlags, DEFAULT_STATE_DIR, ServeFlags},
 };
 
+pub use names::NameSources;
+
 const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 const DEFAULT_SAMPLE_INTERVAL: &str = "1s";
-const KEYS: &str = "node, listen, cgroup_parents, state_dir, sample_interval";
+const KEYS: &str = "node, listen, cgroup_parents, state_dir, sample_interval, docker_socket, kubelet_url, \
+                    kubelet_token_file, kubelet_ca_file";
 
 /// Faster costs CPU for nothing: CFS counts in periods of 100 ms. Slower, and a controller decides on old news.
 const SAMPLE_INTERVALS: std::ops::RangeInclusive<Duration> =
@@ -34,12 +39,14 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Who is let in.
     pub access: AccessSettings,
-    /// At least one; containers are their children.
+    /// Containers are their children. At least one, unless somebody names containers.
     pub cgroup_parents: Vec<CgroupPath>,
     /// Folder of the journal.
     pub state_dir: PathBuf,
     /// Time between samples.
     pub sample_interval: Duration,
+    /// Who names containers.
+    pub names: NameSources,
 }
 
 impl Settings {
@@ -77,6 +84,10 @@ fn fill_in(asked: &mut ServeFlags, text: &str, problem: &mut dyn FnMut(String)) 
                 let state_dir = text_of(&key, value, problem).map(PathBuf::from);
                 asked.state_dir = asked.state_dir.take().or(state_dir);
             }
+            "docker_socket" | "kubelet_url" | "kubelet_token_file" | "kubelet_ca_file" => {
+                let text = text_of(&key, value, problem);
+                names::fill_in(asked, &key, text);
+            }
             "cgroup_parents" => {
                 let Value::Array(values) = value else {
                     problem("cgroup_parents must be a list of texts".to_owned());
@@ -112,8 +123,10 @@ fn checked(asked: &ServeFlags, hostname: &str, problems: &mut Vec<String>) -> Op
         .ok();
     let listen = address(asked.listen.as_deref().unwrap_or(DEFAULT_LISTEN), problems);
     let access = asked.access.checked(listen, problems);
-    if asked.cgroup_parents.is_empty() {
-        problems.push("no cgroup parent is given: name at least one with --cgroup-parent".to_owned());
+    let names = names::checked(asked, problems);
+    if asked.cgroup_parents.is_empty() && asked.docker_socket.is_none() && asked.kubelet_url.is_none() {
+        let flags = "--docker-socket, --kubelet-url or --cgroup-parent";
+        problems.push(format!("it is not said where containers are: give at least one of {flags}"));
     }
     let cgroup_parents = asked
         .cgroup_parents
@@ -129,6 +142,7 @@ fn checked(asked: &ServeFlags, hostname: &str, problems: &mut Vec<String>) -> Op
         cgroup_parents,
         state_dir: asked.state_dir.clone().unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
         sample_interval: sample_interval?,
+        names,
     })
 }
 

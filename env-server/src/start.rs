@@ -8,11 +8,13 @@ use ballast_api::SystemClock;
 use ballast_kernel::{CgroupPath, Hierarchy};
 use nix::unistd::{AccessFlags, access};
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::{
     access::Access,
     cli::ServeFlags,
+    discovery::{Discovery, sources::Source},
     failure::Failure,
     journal::Journal,
     lender::{Lender, Means},
@@ -55,6 +57,8 @@ pub struct Started {
     pub listener: TcpListener,
     /// To be held as long as the node.
     pub state_dir: StateDir,
+    /// Those who learn the names of containers, as long as this is held.
+    pub naming: Vec<AbortOnDropHandle<()>>,
 }
 
 /// What only a start with all its rights can get: opened files, the listener, the state directory. Nothing is changed
@@ -91,10 +95,18 @@ pub fn start(settings: &Settings, prepared: Prepared) -> Result<Started, Failure
         .and_then(|()| TcpListener::from_std(listener))
         .map_err(|source| Failure::Listen { address: settings.listen, source })?;
     let metrics = Arc::new(Metrics::default());
-    let parents = settings.cgroup_parents.clone();
-    let means = means(machine, parents, settings.sample_interval, &state_dir, metrics.clone());
+    let (discovery, naming) = discovery(settings);
+    let means = means(machine, discovery, settings.sample_interval, &state_dir, metrics.clone());
     let node = LinuxNode::open(settings.node.clone(), means).map_err(Failure::Journal)?;
-    Ok(Started { node, metrics, access, listener, state_dir })
+    Ok(Started { node, metrics, access, listener, state_dir, naming })
+}
+
+/// What finds the containers, and those who learn their names.
+fn discovery(settings: &Settings) -> (Discovery, Vec<AbortOnDropHandle<()>>) {
+    let (docker, asks_docker) = settings.names.docker.clone().map(Source::keep).unzip();
+    let (kubernetes, asks_kubelet) = settings.names.kubelet.clone().map(Source::keep).unzip();
+    let discovery = Discovery::new(&settings.cgroup_parents, docker, kubernetes);
+    (discovery, asks_docker.into_iter().chain(asks_kubelet).collect())
 }
 
 /// Restores what the journal in `state_dir` names, once. Answers how many limits were restored, and what was not.
@@ -105,7 +117,7 @@ pub fn restore(state_dir: &Path) -> Result<(usize, Vec<String>), Failure> {
     let machine = Machine::look_at(Roots::default()).map_err(Failure::NoCgroups)?;
     let state_dir = StateDir::open(state_dir).map_err(Failure::StateDir)?;
     let metrics = Arc::new(Metrics::default());
-    let means = means(machine, Vec::new(), Duration::from_secs(1), &state_dir, metrics);
+    let means = means(machine, Discovery::of_parents(&[]), Duration::from_secs(1), &state_dir, metrics);
     let lent = means.journal.load().map_err(Failure::Journal)?.len();
     let mut lender = Lender::open(means, Duration::ZERO).map_err(Failure::Journal)?;
     let failed = if lender.loans() == 0 { Vec::new() } else { lender.close(Duration::ZERO) };
@@ -114,7 +126,7 @@ pub fn restore(state_dir: &Path) -> Result<(usize, Vec<String>), Failure> {
 
 fn means(
     machine: Machine,
-    parents: Vec<CgroupPath>,
+    discovery: Discovery,
     sample_interval: Duration,
     state_dir: &StateDir,
     metrics: Arc<Metrics>,
@@ -123,7 +135,7 @@ fn means(
     let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default();
     Means {
         machine,
-        parents,
+        discovery,
         sample_interval,
         clock: Arc::new(SystemClock),
         metrics,
@@ -133,12 +145,19 @@ fn means(
 
 /// Limits are written to files that belong to whoever may write to the parent.
 fn check_writable(hierarchy: &Hierarchy, parents: &[CgroupPath]) -> Result<(), Failure> {
+    let root = hierarchy.cpu_root().to_owned();
+    // Docker's and Kubernetes' containers may be anywhere.
+    let mut folders = if parents.is_empty() { vec![root.clone()] } else { Vec::new() };
     for parent in parents {
-        let mut folder = hierarchy.cpu_folder(parent);
-        if !folder.is_dir() {
+        let folder = hierarchy.cpu_folder(parent);
+        if folder.is_dir() {
+            folders.push(folder);
+        } else {
             warn!(cgroup = %parent, "cgroup parent does not exist yet: it has no containers until it does");
-            folder = hierarchy.cpu_root().to_owned();
+            folders.push(root.clone());
         }
+    }
+    for folder in folders {
         access(&folder, AccessFlags::W_OK).map_err(|errno| Failure::NotPermitted {
             folder: folder.display().to_string(),
             source: errno.into(),

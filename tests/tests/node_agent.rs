@@ -19,6 +19,7 @@ use ballast_api::{
 };
 use ballast_env_server::{
     LinuxNode,
+    discovery::Discovery,
     journal::Journal,
     lender::Means,
     machine::{Machine, Roots},
@@ -225,7 +226,7 @@ async fn the_real_node_in_process_conforms() {
     let state = tempfile::tempdir().unwrap();
     let means = Means {
         machine: Machine::look_at(Roots::default()).unwrap(),
-        parents: vec![containers.parent.path().clone()],
+        discovery: Discovery::of_parents(&[containers.parent.path().clone()]),
         sample_interval: Duration::from_secs(1),
         clock: Arc::new(SystemClock),
         metrics: Arc::new(Metrics::default()),

@@ -64,7 +64,7 @@ impl Naming {
         // A pod's sandbox is called POD by dockershim and nothing by containerd; it does no work of its own.
         if self.kubernetes && !cgroup.container.is_empty() && cgroup.container != "POD" {
             let Identity { namespace, pod, container, .. } = cgroup;
-            return Some(ContainerName::new(format!("{namespace}.{pod}.{container}")));
+            return Some(ContainerName::in_pod(namespace, pod, container));
         }
         let in_pod = !cgroup.pod.is_empty() || !cgroup.container.is_empty();
         (self.docker && !in_pod && !cgroup.name.is_empty()).then(|| ContainerName::new(cgroup.name.as_ref()))

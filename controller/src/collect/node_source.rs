@@ -54,9 +54,11 @@ impl Source for NodeSource {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use ballast_api::{
-        Amounts, ContainerName, Cores, Limit, Limits, NodeError, NodeInfo, PerResource, Plan, PlanOutcome,
-        Throttling, UnixNanos,
+        Amounts, ContainerName, ContainerSource, Cores, Limit, Limits, NodeError, NodeInfo, PerResource,
+        Plan, PlanOutcome, Throttling, UnixNanos,
     };
 
     use super::*;
@@ -85,6 +87,8 @@ mod tests {
         let cores = Cores::new(0.3).unwrap();
         let sampled = ContainerState {
             name: "geo".parse().unwrap(),
+            source: ContainerSource::Plain,
+            labels: BTreeMap::new(),
             usage: Some(Amounts { cpu: Some(cores), ..Amounts::default() }),
             throttling: Some(Throttling { throttled_share: 0.5, throttled_seconds_per_second: 0.1 }),
             limits: Limits::of_cpu(Limit::Max),
@@ -97,6 +101,8 @@ mod tests {
         };
         let fresh = ContainerState {
             name: "rate".parse().unwrap(),
+            source: ContainerSource::Plain,
+            labels: BTreeMap::new(),
             usage: None,
             throttling: None,
             ..sampled.clone()

@@ -1,8 +1,10 @@
 //! The rails, one test each, and what holds whatever is proposed.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use ballast_api::{Amounts, ContainerName, ContainerState, Cores, Limit, Limits, PerResource, UnixNanos};
+use ballast_api::{
+    Amounts, ContainerName, ContainerSource, ContainerState, Cores, Limit, Limits, PerResource, UnixNanos,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -16,6 +18,8 @@ fn geo() -> ContainerName {
 fn container(limit: f64) -> ContainerState {
     ContainerState {
         name: geo(),
+        source: ContainerSource::Plain,
+        labels: BTreeMap::new(),
         usage: Some(Amounts { cpu: Some(Cores::saturating(0.1)), ..Amounts::default() }),
         throttling: None,
         limits: Limits::of_cpu(Limit::At(Cores::saturating(limit))),

@@ -21,6 +21,6 @@ pub use node::{NodeAgent, NodeError};
 pub use resource::{Amounts, EgressIngress, Limit, Limits, PerResource, ReadWrite, Resource};
 pub use units::{BitsPerSecond, Bytes, BytesPerSecond, Cores, InvalidQuantity, OperationsPerSecond};
 pub use wire::{
-    AppliedLimits, Capability, CgroupVersion, ContainerState, LimitChange, NodeInfo, Plan, PlanOutcome,
-    Throttling,
+    AppliedLimits, Capability, CgroupVersion, ContainerSource, ContainerState, LimitChange, NodeInfo, Plan,
+    PlanOutcome, Throttling,
 };

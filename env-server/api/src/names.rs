@@ -19,14 +19,19 @@ pub struct InvalidName {
     pub reason: &'static str,
 }
 
+const FORBIDDEN_CHARACTER: &str = "only ASCII letters, digits, '-', '_' and '.' are allowed";
+
+fn is_allowed(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
 fn broken_rule(text: &str) -> Option<&'static str> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.is_empty() {
         Some("it is empty")
     } else if text.len() > MAX_NAME_LENGTH {
         Some("it is longer than 200 bytes")
-    } else if !text.chars().all(allowed) {
-        Some("only ASCII letters, digits, '-', '_' and '.' are allowed")
+    } else if !text.chars().all(is_allowed) {
+        Some(FORBIDDEN_CHARACTER)
     } else if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         Some("it must begin with a letter or a digit")
     } else {
@@ -103,6 +108,47 @@ name!(
     "container"
 );
 
+/// Of a name that is too long, this much stays in front of its hash.
+const KEPT_LENGTH: usize = MAX_NAME_LENGTH - 17;
+
+impl ContainerName {
+    /// The name of a Kubernetes container: `namespace.pod.container`. Of the three only a pod's name may hold a dot, so no
+    /// two containers share a name.
+    ///
+    /// # Errors
+    /// When a part holds what no name may hold.
+    pub fn in_pod(namespace: &str, pod: &str, container: &str) -> Result<Self, InvalidName> {
+        Self::shortened(&format!("{namespace}.{pod}.{container}"))
+    }
+
+    /// Takes a name that may be too long: then its end gives way to a hash of the whole, the same each time.
+    ///
+    /// # Errors
+    /// As [`Self::new`], but for the length.
+    pub fn shortened(text: &str) -> Result<Self, InvalidName> {
+        match text.get(..KEPT_LENGTH) {
+            Some(kept) if text.len() > MAX_NAME_LENGTH => {
+                // The end that gives way must be a name's too, and is refused with the reason.
+                text[KEPT_LENGTH..].chars().all(is_allowed).then_some(()).ok_or_else(|| InvalidName {
+                    kind: "container",
+                    text: text.chars().take(80).collect(),
+                    reason: FORBIDDEN_CHARACTER,
+                })?;
+                Self::new(format!("{kept}-{:016x}", fnv1a(text.as_bytes())))
+            }
+            _ => Self::new(text),
+        }
+    }
+}
+
+/// FNV-1a of 64 bits: the same on every machine and in every release, unlike the standard library's. Two names that
+/// collide on purpose are seen as two cgroups of one name.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// A container among all nodes, written `node/name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -162,6 +208,19 @@ mod tests {
     fn accepts_what_docker_and_kubernetes_call_containers() {
         for good in ["geo", "memcached-rate", "a.b_c-1", "3f2a9c", &"x".repeat(MAX_NAME_LENGTH)] {
             assert!(ContainerName::new(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_a_pod_that_is_too_long_keeps_its_beginning_and_stays_itself() {
+        assert_eq!(ContainerName::in_pod("shop", "geo-1.a", "app").unwrap().as_str(), "shop.geo-1.a.app");
+        let (pod, other) = ("p".repeat(253), format!("{}q", "p".repeat(252)));
+        let long = ContainerName::in_pod("shop", &pod, "app").unwrap();
+        assert_eq!(long.as_str(), format!("shop.{}-84d0682950a45996", "p".repeat(KEPT_LENGTH - 5)));
+        assert_ne!(long, ContainerName::in_pod("shop", &other, "app").unwrap());
+        assert_ne!(long, ContainerName::in_pod("shop", &pod, "app2").unwrap());
+        for bad in ["a/b", "é", &format!("{}/", "x".repeat(300)), &"é".repeat(300)] {
+            assert!(ContainerName::in_pod("shop", "geo", bad).is_err(), "{bad}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! What travels between a controller and a node, as JSON under `/v1`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -56,6 +58,12 @@ pub enum Capability {
 pub struct ContainerState {
     /// Its name on this node.
     pub name: ContainerName,
+    /// Who made it.
+    #[serde(default)]
+    pub source: ContainerSource,
+    /// What its maker says about it: Docker's labels, or the pod's. At most 64, those with long names or values left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Rates over the last sampling interval; absent until two samples were taken.
     pub usage: Option<Amounts>,
     /// CFS throttling over the same interval; absent until two samples were taken.
@@ -77,6 +85,19 @@ pub struct ContainerState {
     pub generation: u64,
     /// Seconds until the limits go back to the baseline; absent when nothing is lent.
     pub lease_remaining_seconds: Option<f64>,
+}
+
+/// Who made a container, and so who named it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerSource {
+    /// Somebody made a cgroup; its folder's name is the container's.
+    #[default]
+    Plain,
+    /// Docker, which named it.
+    Docker,
+    /// The kubelet; it is called `namespace.pod.container`.
+    Kubernetes,
 }
 
 /// How much a container was held back by its CPU quota.

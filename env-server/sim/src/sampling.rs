@@ -2,8 +2,10 @@
 //!
 //! Must not know what the CPU time was spent on.
 
+use std::collections::BTreeMap;
+
 use ballast_api::{
-    Amounts, ContainerId, ContainerState, Cores, Limit, Limits, PerResource, Throttling,
+    Amounts, ContainerId, ContainerSource, ContainerState, Cores, Limit, Limits, PerResource, Throttling,
     counters::CounterSample,
 };
 
@@ -103,6 +105,8 @@ impl Simulation {
             let lease = &self.leases[index];
             ContainerState {
                 name: name.clone(),
+                source: ContainerSource::Plain,
+                labels: BTreeMap::new(),
                 usage: rates.map(|(cpu, _)| Amounts { cpu: Some(cpu), ..Amounts::default() }),
                 throttling: rates.map(|(_, throttling)| throttling),
                 limits: limits(self.machine.cpu.quota(index)),

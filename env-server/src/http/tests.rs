@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     access::{AccessSettings, TokenFiles},
     connections,
+    discovery::Discovery,
     fake::{FakeMachine, cores, name},
     journal::Journal,
     lender::Means,
@@ -33,7 +34,7 @@ async fn serve_with(access: &AccessSettings) -> Server {
     let metrics = Arc::new(Metrics::default());
     let means = Means {
         machine: machine.machine(),
-        parents: machine.parents(&["p"]),
+        discovery: Discovery::of_parents(&machine.parents(&["p"])),
         sample_interval: Duration::from_secs(1),
         clock: Arc::new(SystemClock),
         metrics: metrics.clone(),

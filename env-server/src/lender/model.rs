@@ -213,7 +213,7 @@ struct Life {
 fn open(machine: &FakeMachine, now_s: u64) -> Lender {
     let means = Means {
         machine: machine.machine(),
-        parents: machine.parents(&["p"]),
+        discovery: Discovery::of_parents(&machine.parents(&["p"])),
         sample_interval: Duration::from_secs(1),
         clock: FakeClock::at(0.0),
         metrics: Arc::new(Metrics::default()),

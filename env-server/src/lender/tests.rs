@@ -10,7 +10,7 @@ const START: Duration = Duration::ZERO;
 fn means(machine: &FakeMachine) -> Means {
     Means {
         machine: machine.machine(),
-        parents: machine.parents(&["p"]),
+        discovery: Discovery::of_parents(&machine.parents(&["p"])),
         sample_interval: Duration::from_secs(1),
         clock: FakeClock::at(0.0),
         metrics: Arc::new(Metrics::default()),

@@ -10,6 +10,7 @@ use std::{
 
 use ballast_api::{Clock, Cores, Plan, UnixNanos};
 use ballast_env_server::{
+    discovery::Discovery,
     journal::Journal,
     lender::{Lender, Means},
     machine::{Machine, Roots},
@@ -148,7 +149,7 @@ fn open(folder: &Path) -> Lender {
     let roots = Roots { proc: folder.join("proc"), sys: folder.join("sys") };
     let means = Means {
         machine: Machine::new(hierarchy(folder), roots, Cores::new(2.0).unwrap()),
-        parents: vec![CgroupPath::new("p").unwrap()],
+        discovery: Discovery::of_parents(&[CgroupPath::new("p").unwrap()]),
         sample_interval: Duration::from_secs(1),
         clock: Arc::new(StoppedClock),
         metrics: Arc::new(Metrics::default()),

@@ -1,0 +1,90 @@
+//! Who names containers, Docker's engine or the kubelet, and how often they are asked.
+//!
+//! In the background: must not hold up a look.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+pub use super::fetch::Endpoint;
+use super::{
+    docker, fetch, kubernetes,
+    names::{KnownContainers, NameBook},
+};
+
+/// Between two answers when nothing is new: renamed containers, changed labels.
+const CALM: Duration = Duration::from_secs(10);
+/// While a container of late is not known yet.
+const EAGER: Duration = Duration::from_secs(1);
+/// However many containers come and go.
+const LEAST: Duration = Duration::from_millis(200);
+
+/// One who names containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Docker's engine, or Podman's.
+    Docker(Endpoint),
+    /// The kubelet, and the file of the token that it wants.
+    Kubelet(Endpoint, Option<PathBuf>),
+}
+
+impl Source {
+    /// A book of names, kept up to date until the handle is dropped. Needs a runtime.
+    #[must_use]
+    pub fn keep(self) -> (Arc<NameBook>, AbortOnDropHandle<()>) {
+        let book = Arc::new(NameBook::new(self.describe()));
+        let keeping = tokio::spawn(keep(self, book.clone()));
+        (book, AbortOnDropHandle::new(keeping))
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Docker(endpoint) => format!("the Docker engine at {endpoint}"),
+            Self::Kubelet(endpoint, _) => format!("the kubelet at {endpoint}"),
+        }
+    }
+
+    async fn ask(&self) -> Result<KnownContainers, String> {
+        match self {
+            Self::Docker(endpoint) => docker::read(&fetch::get(endpoint, docker::LIST, None).await?),
+            Self::Kubelet(endpoint, token_file) => {
+                let token = match token_file {
+                    // Read anew each time: tokens are renewed while a node lives.
+                    Some(file) => Some(
+                        tokio::fs::read_to_string(file)
+                            .await
+                            .map_err(|error| format!("the token in {}: {error}", file.display()))?,
+                    ),
+                    None => None,
+                };
+                let token = token.as_deref().map(str::trim);
+                kubernetes::read(&fetch::get(endpoint, kubernetes::LIST, token).await?)
+            }
+        }
+    }
+}
+
+async fn keep(source: Source, book: Arc<NameBook>) {
+    loop {
+        let answered = match source.ask().await {
+            Ok(known) => {
+                book.learn(known);
+                true
+            }
+            Err(reason) => {
+                book.fail(reason);
+                false
+            }
+        };
+        sleep(LEAST).await;
+        let pause = if answered && !book.is_eager() { CALM } else { EAGER };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = book.wanted() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

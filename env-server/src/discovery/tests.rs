@@ -1,0 +1,196 @@
+//! Looks at whole trees of cgroups, as the drivers of Docker and Kubernetes lay them out.
+
+use super::{
+    id::RuntimeId,
+    names::{KnownContainers, bounded},
+    *,
+};
+use crate::fake::FakeMachine;
+
+const PODS: &[u8] = include_bytes!("kubernetes/pods.json");
+
+fn id(digit: char) -> String {
+    String::from(digit).repeat(64)
+}
+
+fn docker(names: &[(char, &str)]) -> KnownContainers {
+    let known = |(digit, name): &(char, &str)| {
+        let labels = BTreeMap::from([("app".to_owned(), (*name).to_owned())]);
+        let known = Known { name: name.parse().unwrap(), labels: bounded(labels), pod_uid: None };
+        (RuntimeId::parse(&id(*digit)).unwrap(), known)
+    };
+    names.iter().map(known).collect()
+}
+
+fn book() -> Arc<NameBook> {
+    Arc::new(NameBook::new("the engine".to_owned()))
+}
+
+/// `name path`, one line each.
+fn shown(found: &Found) -> Vec<String> {
+    found.containers.iter().map(|(name, seen)| format!("{name} {}", seen.place.path)).collect()
+}
+
+#[test]
+fn children_are_containers_and_the_rest_is_told() {
+    let machine = FakeMachine::v1();
+    for path in ["b/geo", "b/rate", "a/geo", "b/-odd", "b/has space"] {
+        machine.add(path, "-1");
+    }
+    let bare = machine.hierarchy().cpu_folder(&CgroupPath::new("b/bare").unwrap());
+    std::fs::create_dir(bare).unwrap();
+    let mut discovery = Discovery::of_parents(&machine.parents(&["b", "a", "missing"]));
+    for _ in 0..2 {
+        let found = discovery.look(machine.hierarchy()).unwrap();
+        assert_eq!(shown(&found), ["geo b/geo", "rate b/rate"], "the first parent wins");
+        assert_eq!(found.skipped.len(), 4, "{:?}", found.skipped);
+        assert!(found.skipped.iter().any(|told| told.contains("a/geo") && told.contains("b/geo")));
+        assert!(found.containers.values().all(|seen| seen.about == About::default()));
+    }
+}
+
+#[test]
+fn docker_names_its_containers_wherever_they_are() {
+    for machine in [FakeMachine::v1(), FakeMachine::v2()] {
+        let (a, b, c, d) = (id('a'), id('b'), id('c'), id('d'));
+        machine.add(&format!("docker/{a}"), "-1");
+        machine.add(&format!("system.slice/docker-{b}.scope"), "-1");
+        machine.add("system.slice/ssh.service", "-1");
+        machine.add(&format!("shop/{c}"), "-1");
+        machine.add("shop/plain", "-1");
+        machine.add(&format!("docker/{d}"), "-1");
+        let book = book();
+        let mut discovery = Discovery::new(&machine.parents(&["shop"]), Some(book.clone()), None);
+        let found = discovery.look(machine.hierarchy()).unwrap();
+        assert_eq!(shown(&found), ["plain shop/plain"], "nobody knows their names yet");
+        assert_eq!(found.unnamed.len(), 4, "{:?}", found.unnamed);
+
+        book.learn(docker(&[('a', "web"), ('b', "db"), ('c', "cache")]));
+        let found = discovery.look(machine.hierarchy()).unwrap();
+        let paths = [
+            format!("cache shop/{c}"),
+            format!("db system.slice/docker-{b}.scope"),
+            "plain shop/plain".to_owned(),
+            format!("web docker/{a}"),
+        ];
+        assert_eq!(shown(&found), paths);
+        let web = &found.containers[&"web".parse::<ContainerName>().unwrap()].about;
+        assert_eq!((web.source, web.labels["app"].as_str()), (ContainerSource::Docker, "web"));
+        assert_eq!((found.unnamed.len(), found.skipped.len()), (1, 0), "{:?}", found.unnamed);
+        assert!(found.unnamed[0].contains(&d) && found.unnamed[0].contains("does not name it"));
+    }
+}
+
+#[test]
+fn without_anybody_to_ask_a_container_is_called_by_its_folder() {
+    let machine = FakeMachine::v1();
+    machine.add(&format!("docker/{}", id('a')), "-1");
+    let found = Discovery::of_parents(&machine.parents(&["docker"])).look(machine.hierarchy()).unwrap();
+    assert_eq!(shown(&found), [format!("{0} docker/{0}", id('a'))]);
+}
+
+#[test]
+fn a_plain_cgroup_cannot_take_the_name_of_a_container_twice() {
+    let machine = FakeMachine::v1();
+    machine.add("shop/web", "-1");
+    machine.add(&format!("docker/{}", id('a')), "-1");
+    let book = book();
+    book.learn(docker(&[('a', "web")]));
+    let mut discovery = Discovery::new(&machine.parents(&["shop"]), Some(book), None);
+    let found = discovery.look(machine.hierarchy()).unwrap();
+    assert_eq!(shown(&found), ["web shop/web"]);
+    assert!(found.skipped[0].contains("its name web is taken by shop/web"), "{:?}", found.skipped);
+}
+
+/// A restart under the same name, with the same id (`docker restart`) or a new one (`docker run`).
+#[test]
+fn a_restarted_container_keeps_its_name_and_is_another() {
+    let machine = FakeMachine::v2();
+    let path = format!("docker/{}", id('a'));
+    machine.add(&path, "-1");
+    let book = book();
+    book.learn(docker(&[('a', "web")]));
+    let mut discovery = Discovery::new(&[], Some(book.clone()), None);
+    let mut look = || {
+        let found = discovery.look(machine.hierarchy()).unwrap();
+        found.containers.into_iter().map(|(name, seen)| (name.to_string(), seen.place)).collect::<Vec<_>>()
+    };
+    let first = look();
+    assert_eq!(first, look());
+    machine.replace(&path, "-1");
+    let second = look();
+    assert_eq!((second[0].0.as_str(), &second[0].1.path), ("web", &first[0].1.path));
+    assert_ne!(first[0].1.identity, second[0].1.identity, "an id that is used again is another container");
+    machine.remove(&path);
+    machine.add(&format!("docker/{}", id('b')), "-1");
+    assert!(look().is_empty(), "the engine has not told of the new id");
+    book.learn(docker(&[('b', "web")]));
+    let third = look();
+    assert_eq!((third[0].0.as_str(), third[0].1.path.name()), ("web", id('b').as_str()));
+}
+
+/// The cgroups that kubelets 1.20 and 1.36 reported, and the same as systemd lays them out.
+#[test]
+fn a_node_of_kubernetes_is_found_whole() {
+    const GEO: &str = "7c22223e-6738-4827-8c11-50814e159f68";
+    const WEB: &str = "a2975b5f-4979-480e-90c1-f255a0c2c498";
+    const ETCD: &str = "0123456789abcdef0123456789abcdef";
+    let geo = "9a42439dfa3d1eeef459fa85bbae8a2604f77b3e94307b3d31d19f3d67853582";
+    let web = "73beb956d1db274b1632497773868239d8b96069776371230d34e66f2bef4a79";
+    let etcd = "1111aaaa".repeat(8);
+    let sandboxes = [
+        "f3cadad1d3512a13c213aba57d438b6944b9dce2e57731b3066f12d94b9ec284",
+        "a2892b1090a111a2bd58b96ef06dd316080b9bee60a9b57be18717883629a1a0",
+    ];
+    let cgroupfs = |class: &str, uid: &str, id: &str| format!("kubepods{class}/pod{uid}/{id}");
+    let systemd = |class: &str, uid: &str, id: &str| {
+        let class = class.replace('/', "-");
+        let group = if class.is_empty() { String::new() } else { format!("/kubepods{class}.slice") };
+        format!(
+            "kubepods.slice{group}/kubepods{class}-pod{}.slice/cri-containerd-{id}.scope",
+            uid.replace('-', "_")
+        )
+    };
+    for layout in [&cgroupfs as &dyn Fn(&str, &str, &str) -> String, &systemd] {
+        for machine in [FakeMachine::v1(), FakeMachine::v2()] {
+            let of_geo = layout("", GEO, geo);
+            for path in [
+                &of_geo,
+                &layout("", GEO, sandboxes[0]),
+                &layout("/burstable", WEB, web),
+                &layout("/burstable", WEB, sandboxes[1]),
+                &layout("/burstable", ETCD, &etcd),
+            ] {
+                machine.add(path, "-1");
+            }
+            let (engine, book) = (book(), book());
+            let mut discovery = Discovery::new(&[], Some(engine), Some(book.clone()));
+            assert_eq!(discovery.look(machine.hierarchy()).unwrap().unnamed.len(), 5);
+            book.learn(kubernetes::read(PODS).unwrap());
+            let found = discovery.look(machine.hierarchy()).unwrap();
+            assert_eq!(
+                shown(&found),
+                [
+                    format!("default.web-0.app {}", layout("/burstable", WEB, web)),
+                    format!("kube-system.etcd-node1.etcd {}", layout("/burstable", ETCD, &etcd)),
+                    format!("shop.geo-5c7.app {of_geo}"),
+                ]
+            );
+            assert_eq!(found.unnamed.len(), 2, "the sandboxes: {:?}", found.unnamed);
+            assert!(found.skipped.is_empty(), "{:?}", found.skipped);
+            assert!(found.containers.values().all(|seen| seen.about.source == ContainerSource::Kubernetes));
+        }
+    }
+}
+
+#[test]
+fn a_container_in_another_pod_than_the_kubelet_says_is_left_alone() {
+    let machine = FakeMachine::v1();
+    let web = "73beb956d1db274b1632497773868239d8b96069776371230d34e66f2bef4a79";
+    machine.add(&format!("kubepods/pod1234/{web}"), "-1");
+    let book = book();
+    book.learn(kubernetes::read(PODS).unwrap());
+    let found = Discovery::new(&[], None, Some(book)).look(machine.hierarchy()).unwrap();
+    assert!(found.containers.is_empty());
+    assert!(found.unnamed[0].contains("not in the pod"), "{:?}", found.unnamed);
+}
