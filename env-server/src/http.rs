@@ -143,3 +143,5 @@ async fn unknown_method(method: Method, uri: Uri) -> Refusal {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
