@@ -118,6 +118,8 @@ async fn liveness_and_metrics_are_served() {
     let text =
         async |path| Client::new().get(format!("{}{path}", server.url)).send().await.unwrap().text().await;
     assert_eq!(text("/healthz").await.unwrap(), "ok\n");
+    let document: serde_json::Value = serde_json::from_str(&text("/v1/openapi.json").await.unwrap()).unwrap();
+    assert_eq!(document["info"]["title"], "Ballast env-server");
     assert!(text("/metrics").await.unwrap().contains("# TYPE ballast_containers gauge"));
 }
 
