@@ -6,6 +6,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use rustls::ServerConfig;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -13,11 +14,14 @@ use tracing::{error, info};
 mod pace;
 mod secret;
 mod settings;
+pub(crate) mod tls;
 mod tokens;
 mod watched;
 
 pub use pace::Pace;
+pub(crate) use pace::network;
 pub use settings::AccessSettings;
+pub use tls::TlsFiles;
 pub use tokens::TokenFiles;
 
 use tokens::Tokens;
@@ -40,6 +44,8 @@ pub enum Role {
 pub struct Peer {
     /// Where it is.
     pub ip: IpAddr,
+    /// What its certificate gives it; absent where it has none, or one that names no role.
+    pub role: Option<Role>,
 }
 
 /// Why somebody may do nothing.
@@ -51,11 +57,19 @@ pub enum Denied {
     /// There is one that this node does not know.
     #[error("this token is not known here")]
     UnknownToken,
+    /// There is a certificate of the right CA that names no role.
+    #[error(
+        "the certificate names no role: it needs the subject alternative name URI:ballast:observe or URI:ballast:act"
+    )]
+    NoRole,
 }
 
 /// Who is let in.
 pub struct Access {
     tokens: Option<Watched<Tokens>>,
+    tls: Option<Watched<ServerConfig>>,
+    /// Whether every peer must have a certificate.
+    mutual: bool,
     pace: Pace,
 }
 
@@ -68,18 +82,38 @@ impl Access {
         let tokens = settings.tokens.clone();
         let tokens = (!tokens.is_empty())
             .then(|| Watched::open(tokens.files(), Box::new(move || Tokens::read(&tokens))))
-            .transpose()?;
-        Ok(Self { tokens, pace: Pace::new(settings.requests_per_second) })
+            .transpose();
+        let mutual = settings.tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+        let tls = settings.tls.clone();
+        let tls = tls.map(|tls| Watched::open(tls.files(), Box::new(move || tls.read()))).transpose();
+        let pace = Pace::new(settings.requests_per_second);
+        match (tokens, tls) {
+            (Ok(tokens), Ok(tls)) => Ok(Self { tokens, tls, mutual, pace }),
+            (tokens, tls) => Err([tokens.err(), tls.err()].into_iter().flatten().flatten().collect()),
+        }
     }
 
-    /// The role of a peer that sent this `Authorization` header.
+    /// How new connections are secured; absent where they are not.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.as_ref().map(Watched::get)
+    }
+
+    /// The role of a peer that sent this `Authorization` header: the lesser one of what its certificate and its token
+    /// give, where both are demanded.
     ///
     /// # Errors
     /// See [`Denied`].
-    pub fn role(&self, _peer: &Peer, authorization: Option<&[u8]>) -> Result<Role, Denied> {
-        let Some(tokens) = &self.tokens else { return Ok(Role::Act) };
-        let token = authorization.and_then(bearer).ok_or(Denied::NoToken)?;
-        tokens.get().role_of(token).ok_or(Denied::UnknownToken)
+    pub fn role(&self, peer: &Peer, authorization: Option<&[u8]>) -> Result<Role, Denied> {
+        let by_token = match &self.tokens {
+            None => Role::Act,
+            Some(tokens) => {
+                let token = authorization.and_then(bearer).ok_or(Denied::NoToken)?;
+                tokens.get().role_of(token).ok_or(Denied::UnknownToken)?
+            }
+        };
+        let by_certificate = if self.mutual { peer.role.ok_or(Denied::NoRole)? } else { Role::Act };
+        Ok(by_token.min(by_certificate))
     }
 
     /// Counts a request of `peer`.
@@ -109,6 +143,9 @@ impl Access {
     fn look(&self) {
         if let Some(outcome) = self.tokens.as_ref().and_then(Watched::look) {
             told("tokens", outcome);
+        }
+        if let Some(outcome) = self.tls.as_ref().and_then(Watched::look) {
+            told("certificates", outcome);
         }
     }
 }
@@ -148,7 +185,7 @@ mod tests {
     #[test]
     fn with_nothing_configured_everybody_may_act() {
         let access = Access::open(&AccessSettings::default()).unwrap();
-        let peer = Peer { ip: [127, 0, 0, 1].into() };
+        let peer = Peer { ip: [127, 0, 0, 1].into(), role: None };
         assert_eq!(access.role(&peer, None), Ok(Role::Act));
     }
 }

@@ -63,7 +63,7 @@ pub struct ServeFlags {
     /// Name of this node [default: the host name]
     #[arg(long)]
     pub node: Option<String>,
-    /// Address and port to serve on; port 0 takes a free one, and one that is not loopback needs tokens [default: 127.0.0.1:7400]
+    /// Address and port to serve on; port 0 takes a free one, and one that is not loopback needs tokens or a client CA [default: 127.0.0.1:7400]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// A cgroup whose children are the containers; may be repeated. Those of Docker and Kubernetes are called by their
@@ -115,6 +115,16 @@ pub struct AccessFlags {
     /// File of a token that may see and change; with any token file, every call but /healthz needs a token
     #[arg(long, value_name = "FILE")]
     pub act_token_file: Option<PathBuf>,
+    /// PEM file of this node's certificate and chain: serve HTTPS; read again when it changes, as all of these
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// PEM file of its private key
+    #[arg(long, value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
+    /// PEM file of the CA that vouches for clients: each must have a certificate with the subject alternative name
+    /// URI:ballast:observe or URI:ballast:act, its role
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca_file: Option<PathBuf>,
     /// Requests that one peer may make, twice as many at once after a rest [default: 100]
     #[arg(long, value_name = "NUMBER")]
     pub requests_per_second: Option<u32>,

@@ -13,17 +13,22 @@ use std::{
 use axum::{Router, extract::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{sleep, timeout},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 use tracing::{debug, warn};
 
-use crate::access::Peer;
+use crate::access::{Access, Peer, Role, network, tls};
+
+/// How long a peer may take to agree on TLS.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// How long a peer may take for the head of a request; also, how long a connection is kept between two.
 const HEAD: Duration = Duration::from_secs(5);
@@ -47,8 +52,8 @@ const HEAD_BYTES: usize = 16 << 10;
 /// once.
 const REST: Duration = Duration::from_millis(200);
 
-/// Serves `router` on `listener` until `stop`, then lets the requests at work finish.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+/// Serves `router` on `listener`, secured as `access` says, until `stop`, then lets the requests at work finish.
+pub async fn serve(listener: TcpListener, router: Router, access: Arc<Access>, stop: CancellationToken) {
     let (room, peers, tasks) =
         (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Peers::default()), TaskTracker::new());
     loop {
@@ -64,11 +69,11 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
                 continue;
             }
         };
-        let Some(place) = peers.enter(ip) else {
+        let Some(place) = peers.enter(network(ip)) else {
             debug!(%ip, "too many connections of one peer: this one is cut");
             continue;
         };
-        let connection = connection(stream, Peer { ip }, router.clone(), stop.clone());
+        let connection = connection(stream, ip, router.clone(), access.tls(), stop.clone());
         tasks.spawn(async move {
             connection.await;
             drop((permit, place));
@@ -89,12 +94,33 @@ async fn accept(
     Ok((stream, address.ip().to_canonical(), permit))
 }
 
-async fn connection(stream: TcpStream, peer: Peer, router: Router, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    ip: IpAddr,
+    router: Router,
+    tls: Option<Arc<ServerConfig>>,
+    stop: CancellationToken,
+) {
     // Without them a call waits for more to send, or a peer that reads nothing holds its place for good.
     let _ = stream.set_nodelay(true);
     let unread = u32::try_from(UNREAD.as_millis()).unwrap_or(u32::MAX);
     let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::TcpUserTimeout, &unread);
-    requests(stream, peer, router, stop).await;
+    let Some(tls) = tls else {
+        return requests(stream, Peer { ip, role: None }, router, stop).await;
+    };
+    match timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let role = role_of(&stream);
+            requests(stream, Peer { ip, role }, router, stop).await;
+        }
+        Ok(Err(error)) => debug!(%error, %ip, "no agreement on TLS"),
+        Err(_) => debug!(%ip, "no agreement on TLS in time"),
+    }
+}
+
+/// What the peer's own certificate, the first one that it sent, gives it.
+fn role_of(stream: &TlsStream<TcpStream>) -> Option<Role> {
+    stream.get_ref().1.peer_certificates()?.first().and_then(tls::role_of)
 }
 
 async fn requests(
@@ -127,7 +153,7 @@ async fn requests(
     }
 }
 
-/// How many connections each peer has. Holds nobody who has none.
+/// How many connections each peer, an address or a network, has. Holds nobody who has none.
 #[derive(Debug, Default)]
 struct Peers(Mutex<HashMap<IpAddr, usize>>);
 

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use crate::{access::Access, metrics::Metrics};
 
 mod admission;
+mod openapi;
 
 /// The longest body accepted: a plan for a thousand containers fits.
 const MAX_BODY_BYTES: usize = 256 << 10;
@@ -28,7 +29,7 @@ const MAX_BODY_BYTES: usize = 256 << 10;
 const BODY: Duration = Duration::from_secs(5);
 
 const CALLS: &str = "GET /v1/node, GET /v1/containers, POST /v1/plans, DELETE /v1/containers/NAME/limits, GET \
-                     /healthz, GET /metrics";
+                     /healthz, GET /metrics, GET /v1/openapi.json";
 
 #[derive(Clone)]
 struct Served {
@@ -86,8 +87,9 @@ pub fn router(node: Arc<dyn NodeAgent>, metrics: Arc<Metrics>, access: Arc<Acces
         .route("/v1/containers", get(containers))
         .route("/v1/plans", post(apply))
         .route("/v1/containers/{name}/limits", delete(restore))
-        .route(OPEN, get(|| async { "ok\n" }))
+        .route(OPEN, get(healthz))
         .route("/metrics", get(render_metrics))
+        .route(openapi::PATH, get(openapi::document))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -95,15 +97,40 @@ pub fn router(node: Arc<dyn NodeAgent>, metrics: Arc<Metrics>, access: Arc<Acces
         .with_state(Served { node, metrics })
 }
 
+/// What the node is and can do.
+#[utoipa::path(get, path = "/v1/node", responses((status = 200, body = NodeInfo, description = "The node")))]
 async fn node_info(State(served): State<Served>) -> Result<Json<NodeInfo>, Refusal> {
     Ok(Json(served.node.node().await?))
 }
 
+/// Every container, in the order of their names.
+#[utoipa::path(
+    get,
+    path = "/v1/containers",
+    responses((status = 200, body = Vec<ContainerState>, description = "The containers"))
+)]
 async fn containers(State(served): State<Served>) -> Result<Json<Vec<ContainerState>>, Refusal> {
     Ok(Json(served.node.containers().await?))
 }
 
+/// Lends limits. Everything is checked before the first write; a write that fails undoes those before it.
+///
 /// Only `application/json` is taken: a page in somebody's browser cannot send that here without being asked first.
+#[utoipa::path(
+    post,
+    path = "/v1/plans",
+    request_body = Plan,
+    responses(
+        (status = 200, body = PlanOutcome, description = "What is in force now, or would be for a dry run"),
+        (status = 400, body = NodeError, description = "The body is no JSON"),
+        (status = 404, body = NodeError, description = "No container of that name is managed"),
+        (status = 408, body = NodeError, description = "The body did not come in time"),
+        (status = 409, body = NodeError, description = "A newer plan was accepted before"),
+        (status = 413, body = NodeError, description = "The body is longer than 256 KiB"),
+        (status = 415, body = NodeError, description = "The body is not said to be JSON"),
+        (status = 422, body = NodeError, description = "The plan makes no sense; every problem is named")
+    )
+)]
 async fn apply(State(served): State<Served>, request: Request) -> Result<Json<PlanOutcome>, Refusal> {
     if announced_bytes(&request).is_some_and(|bytes| bytes > MAX_BODY_BYTES as u64) {
         let problem = format!("the body is longer than {MAX_BODY_BYTES} bytes");
@@ -121,12 +148,35 @@ fn announced_bytes(request: &Request) -> Option<u64> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// Puts one container back to its baseline, and answers the limits in force then.
+#[utoipa::path(
+    delete,
+    path = "/v1/containers/{name}/limits",
+    params(("name" = String, Path, description = "The container's name")),
+    responses(
+        (status = 200, body = Limits, description = "The baseline is in force"),
+        (status = 404, body = NodeError, description = "No container of that name is managed"),
+        (status = 422, body = NodeError, description = "This cannot be a name")
+    )
+)]
 async fn restore(State(served): State<Served>, Path(name): Path<String>) -> Result<Json<Limits>, Refusal> {
     let name = ContainerName::new(name)
         .map_err(|error| invalid(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
     Ok(Json(served.node.restore(&name).await?))
 }
 
+/// Whether somebody is there; anybody may ask.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = String, description = "The word ok")))]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// What the env-server counts about itself, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text", description = "OpenMetrics 1.0"))
+)]
 async fn render_metrics(State(served): State<Served>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], served.metrics.render())
@@ -143,3 +193,5 @@ async fn unknown_method(method: Method, uri: Uri) -> Refusal {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -14,7 +14,7 @@ use ballast_env_server::{
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, level_filters::LevelFilter};
+use tracing::{info, level_filters::LevelFilter, warn};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -57,7 +57,11 @@ fn serve(flags: &ServeFlags) -> Result<(), Failure> {
         }
         let started = start::start(&settings, prepared)?;
         let address = started.listener.local_addr().map_err(Failure::Serving)?;
-        say(&serde_json::json!({ "listening": format!("http://{address}"), "node": settings.node }));
+        let scheme = if settings.access.tls.is_some() { "https" } else { "http" };
+        say(&serde_json::json!({ "listening": format!("{scheme}://{address}"), "node": settings.node }));
+        if scheme == "http" && !address.ip().is_loopback() {
+            warn!("tokens can be overheard on their way here: give --tls-cert-file and --tls-key-file");
+        }
         info!(%address, node = %settings.node, state_dir = %settings.state_dir.display(), "ready");
         run(started.listener, started.node, started.metrics, started.access, shutdown).await?;
         drop((started.state_dir, started.naming));

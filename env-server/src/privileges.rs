@@ -6,14 +6,15 @@
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 use nix::errno::Errno;
 
-/// The capabilities that are kept, of those that the process was started with, and why.
+/// The capabilities that are kept, of those that the process was started with, and why. Each was tried: without it the
+/// kernel refuses what its reason names. Root's own cgroup files need none.
 pub const KEPT: [(Capability, &str); 4] = [
     (
         Capability::CAP_DAC_OVERRIDE,
         "cgroups that were delegated, and key files, belong to other users than root",
     ),
     (Capability::CAP_NET_ADMIN, "network limits are set over netlink"),
-    (Capability::CAP_SYS_ADMIN, "setns into a container's network, and the mount table of resctrl"),
+    (Capability::CAP_SYS_ADMIN, "setns into a container's network namespace"),
     (Capability::CAP_SYS_PTRACE, "/proc/PID/ns of a container's processes, which are other users'"),
 ];
 

@@ -31,8 +31,8 @@ pub async fn run(
         async move { node.keep(stop).await }
     });
     let watching = tokio::spawn(Arc::clone(&access).keep(stop.clone()));
-    let router = router(Arc::new(node.clone()), metrics, access);
-    let mut serving = tokio::spawn(connections::serve(listener, router, stop.clone()));
+    let router = router(Arc::new(node.clone()), metrics, Arc::clone(&access));
+    let mut serving = tokio::spawn(connections::serve(listener, router, access, stop.clone()));
     let ended: Option<Result<(), JoinError>> = tokio::select! {
         () = shutdown.cancelled() => None,
         ended = &mut serving => Some(ended),

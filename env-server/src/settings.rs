@@ -249,6 +249,14 @@ mod tests {
         let access = settings(&flags, file).unwrap().access;
         assert_eq!(access.tokens.files(), [Path::new("/seen"), Path::new("/flag")]);
         assert_eq!(access.requests_per_second.get(), 7);
+        let tls =
+            "tls_cert_file = '/c'\ntls_key_file = '/k'\ntls_client_ca_file = '/ca'\nlisten = '0.0.0.0:1'";
+        let access = settings(&self::flags(&["p"]), tls).unwrap().access;
+        assert_eq!(access.tls.unwrap().files().len(), 3);
+        let one_sided = settings(&self::flags(&["p"]), "tls_cert_file = '/c'").unwrap_err().join("\n");
+        assert!(one_sided.contains("both tls_cert_file and tls_key_file"), "{one_sided}");
+        let no_ca = tls.replace("tls_client_ca_file = '/ca'", "");
+        assert!(settings(&self::flags(&["p"]), &no_ca).is_err(), "TLS alone asks nobody who they are");
         let bad = "act_token_file = 7\nrequests_per_second = 0\nlisten = '0.0.0.0:1'";
         let problems = settings(&self::flags(&["p"]), bad).unwrap_err().join("\n");
         for part in ["act_token_file must be text", "from 1 on", "other machines"] {

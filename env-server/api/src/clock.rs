@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Nanoseconds since 1970-01-01 UTC, as OpenTelemetry counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UnixNanos(pub u64);
 
 impl UnixNanos {

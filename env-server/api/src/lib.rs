@@ -9,6 +9,8 @@ pub mod counters;
 pub mod names;
 pub mod node;
 pub mod resource;
+#[cfg(feature = "openapi")]
+pub mod schema;
 pub mod trace;
 pub mod units;
 pub mod wire;

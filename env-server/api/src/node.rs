@@ -28,6 +28,7 @@ pub trait NodeAgent: Send + Sync {
 /// Why a node did not do what was asked. Whatever it says, nothing was left half done.
 #[derive(Debug, Clone, PartialEq, thiserror::Error, Serialize, Deserialize)]
 #[serde(tag = "error", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum NodeError {
     /// No container of that name is managed.
     #[error("no container named {container:?} is managed by this node")]

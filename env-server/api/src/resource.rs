@@ -45,6 +45,7 @@ impl fmt::Display for Resource {
 /// One `T` for each resource that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PerResource<T> {
     /// For [`Resource::Cpu`].
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
@@ -179,6 +180,7 @@ impl<'de, U: Deserialize<'de>> Deserialize<'de> for Limit<U> {
 /// One value for each direction of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReadWrite<T> {
     /// From the disk.
     pub read: T,
@@ -204,6 +206,7 @@ impl<T> ReadWrite<T> {
 /// One value for each direction of a network interface, seen from the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EgressIngress<T> {
     /// Out of the container.
     pub egress: T,
@@ -214,6 +217,7 @@ pub struct EgressIngress<T> {
 /// So much of each resource: a usage (a rate over an interval) or a node's capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Amounts {
     /// CPU time per wall-clock time.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,24 +243,31 @@ pub struct Amounts {
 /// node does not control.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Limits {
     /// CPU bandwidth (CFS quota over period).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Limit>))]
     pub cpu: Option<Limit<Cores>>,
     /// Last-level cache.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Limit>))]
     pub llc: Option<Limit<Bytes>>,
     /// Memory bandwidth.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::Limit>))]
     pub memory_bandwidth: Option<Limit<BytesPerSecond>>,
     /// Disk bandwidth.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ReadWrite<crate::schema::Limit>>))]
     pub disk: Option<ReadWrite<Limit<BytesPerSecond>>>,
     /// Disk requests: the other half of [`Resource::Disk`].
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ReadWrite<crate::schema::Limit>>))]
     pub disk_operations: Option<ReadWrite<Limit<OperationsPerSecond>>>,
     /// Network bandwidth.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<EgressIngress<crate::schema::Limit>>))]
     pub network: Option<EgressIngress<Limit<BitsPerSecond>>>,
 }
 

@@ -12,6 +12,7 @@ use crate::{
 
 /// The answer to `GET /v1/node`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeInfo {
     /// The node's name.
     pub name: NodeName,
@@ -28,6 +29,7 @@ pub struct NodeInfo {
 /// The two kernel interfaces of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum CgroupVersion {
     /// One hierarchy for each controller.
     V1,
@@ -40,6 +42,7 @@ pub enum CgroupVersion {
 /// Whether a node controls a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "status")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Capability {
     /// Limits of this resource are accepted.
     Available {
@@ -55,6 +58,7 @@ pub enum Capability {
 
 /// One element of the answer to `GET /v1/containers`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ContainerState {
     /// Its name on this node.
     pub name: ContainerName,
@@ -102,6 +106,7 @@ pub enum ContainerSource {
 
 /// How much a container was held back by its CPU quota.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Throttling {
     /// Share of the enforcement periods in which it was throttled, in [0, 1]; 0 when no period passed.
     pub throttled_share: f64,
@@ -112,6 +117,7 @@ pub struct Throttling {
 /// The body of `POST /v1/plans`: limits for many containers, lent for a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Plan {
     /// Order among plans: one older than the last that touched a container is refused. An equal one renews the lease.
     pub generation: u64,
@@ -127,6 +133,7 @@ pub struct Plan {
 /// New limits for one container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LimitChange {
     /// Which container.
     pub container: ContainerName,
@@ -136,6 +143,7 @@ pub struct LimitChange {
 
 /// The answer to a plan: what is in force now (or would be, for a dry run).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PlanOutcome {
     /// The plan's generation.
     pub generation: u64,
@@ -147,6 +155,7 @@ pub struct PlanOutcome {
 
 /// What became of one change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AppliedLimits {
     /// Which container.
     pub container: ContainerName,

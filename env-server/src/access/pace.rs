@@ -48,7 +48,8 @@ impl Pace {
     }
 }
 
-fn network(peer: IpAddr) -> IpAddr {
+/// What counts as one peer.
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         v4 @ IpAddr::V4(_) => v4,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),

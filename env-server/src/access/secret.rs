@@ -33,6 +33,15 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     contents(file, path)
 }
 
+/// The content of the file at `path`, which is no secret.
+///
+/// # Errors
+/// A sentence.
+pub(super) fn read_open(path: &Path) -> Result<Vec<u8>, String> {
+    let file = File::open(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    contents(file, path)
+}
+
 fn contents(file: File, path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     match file.take(MAX_BYTES + 1).read_to_end(&mut bytes) {

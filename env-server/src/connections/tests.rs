@@ -7,13 +7,15 @@ use tokio::{
 };
 
 use super::*;
+use crate::access::AccessSettings;
 
 async fn start() -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new().route("/", get(|| async { "ok" }));
+    let access = Arc::new(Access::open(&AccessSettings::default()).unwrap());
     let stop = CancellationToken::new();
-    (address, stop.clone(), tokio::spawn(serve(listener, router, stop)))
+    (address, stop.clone(), tokio::spawn(serve(listener, router, access, stop)))
 }
 
 async fn answer(address: std::net::SocketAddr, request: &str) -> String {

@@ -68,6 +68,7 @@ fn needed(method: &Method) -> Role {
 fn denied(denied: Denied) -> (Reason, NodeError) {
     let detail = denied.to_string();
     match denied {
+        Denied::NoRole => (Reason::Role, NodeError::Forbidden { detail }),
         Denied::NoToken | Denied::UnknownToken => (Reason::Identity, NodeError::Unauthenticated { detail }),
     }
 }

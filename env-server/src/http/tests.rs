@@ -18,9 +18,9 @@ use crate::{
     node::LinuxNode,
 };
 
-struct Server {
-    machine: FakeMachine,
-    url: String,
+pub(super) struct Server {
+    pub(super) machine: FakeMachine,
+    pub(super) url: String,
 }
 
 /// Serves one container, `geo`, to everybody, until the test's runtime ends.
@@ -28,7 +28,7 @@ async fn serve() -> Server {
     serve_with(&AccessSettings::default()).await
 }
 
-async fn serve_with(access: &AccessSettings) -> Server {
+pub(super) async fn serve_with(access: &AccessSettings) -> Server {
     let machine = FakeMachine::v2();
     machine.add("p/geo", "50000");
     let metrics = Arc::new(Metrics::default());
@@ -45,12 +45,12 @@ async fn serve_with(access: &AccessSettings) -> Server {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let access = Arc::new(Access::open(access).unwrap());
     tokio::spawn(Arc::clone(&access).keep(CancellationToken::new()));
-    let router = router(Arc::new(node), metrics, access);
-    tokio::spawn(connections::serve(listener, router, CancellationToken::new()));
+    let router = router(Arc::new(node), metrics, Arc::clone(&access));
+    tokio::spawn(connections::serve(listener, router, access, CancellationToken::new()));
     Server { machine, url }
 }
 
-fn plan(container: &str, limit: Limit<Cores>) -> Plan {
+pub(super) fn plan(container: &str, limit: Limit<Cores>) -> Plan {
     let change = LimitChange { container: name(container), limits: Limits::of_cpu(limit) };
     Plan { generation: 2, lease_seconds: 10.0, dry_run: false, changes: vec![change] }
 }
@@ -119,14 +119,16 @@ async fn liveness_and_metrics_are_served() {
     let text =
         async |path| Client::new().get(format!("{}{path}", server.url)).send().await.unwrap().text().await;
     assert_eq!(text("/healthz").await.unwrap(), "ok\n");
+    let document: serde_json::Value = serde_json::from_str(&text("/v1/openapi.json").await.unwrap()).unwrap();
+    assert_eq!(document["info"]["title"], "Ballast env-server");
     assert!(text("/metrics").await.unwrap().contains("# TYPE ballast_containers gauge"));
 }
 
-const OBSERVE: &str = "observe-0123456789";
-const ACT: &str = "act-0123456789abcd";
+pub(super) const OBSERVE: &str = "observe-0123456789";
+pub(super) const ACT: &str = "act-0123456789abcd";
 
 /// A file that only its owner reads, in a folder that must outlive it.
-fn secret(folder: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
+pub(super) fn secret(folder: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
     let (path, draft) = (folder.path().join(name), folder.path().join("draft"));
     fs::write(&draft, text).unwrap();
     fs::set_permissions(&draft, fs::Permissions::from_mode(0o600)).unwrap();
@@ -134,7 +136,7 @@ fn secret(folder: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
     path
 }
 
-fn with_tokens(folder: &tempfile::TempDir) -> AccessSettings {
+pub(super) fn with_tokens(folder: &tempfile::TempDir) -> AccessSettings {
     let tokens =
         TokenFiles { observe: Some(secret(folder, "o", OBSERVE)), act: Some(secret(folder, "a", ACT)) };
     AccessSettings { tokens, ..AccessSettings::default() }
