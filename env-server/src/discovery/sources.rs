@@ -31,7 +31,6 @@ pub enum Source {
 
 impl Source {
     /// A book of names, kept up to date until the handle is dropped. Needs a runtime.
-    #[must_use]
     pub fn keep(self) -> (Arc<NameBook>, AbortOnDropHandle<()>) {
         let book = Arc::new(NameBook::new(self.describe()));
         let keeping = tokio::spawn(keep(self, book.clone()));
