@@ -205,6 +205,9 @@ mod tests {
         assert_eq!((settings.node.as_str(), settings.cgroup_parents.len()), ("flag", 2));
         assert_eq!(settings.sample_interval, Duration::from_millis(200));
         assert_eq!(Settings::new(&flags, None, "h").unwrap_err().len(), 1, "no parent");
+        let file = "docker_socket = '/run/docker.sock'\nkubelet_url = 'http://127.0.0.1:10255'";
+        let names = self::settings(&flags, file).unwrap().names;
+        assert!(names.docker.is_some() && names.kubelet.is_some(), "{names:?}");
     }
 
     #[test]

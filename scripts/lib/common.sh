@@ -14,7 +14,7 @@ readonly EXIT_MISSING=3 # something is missing and may not or cannot be installe
 NO_INSTALL=${NO_INSTALL:-}
 
 # Servers that Ballast starts itself, on free ports: their Debian packages would start and enable a service.
-readonly SERVICE_PACKAGES=(memcached redis-server)
+readonly SERVICE_PACKAGES=(memcached redis-server docker.io containerd)
 readonly SERVICE_POLICY=/usr/sbin/policy-rc.d
 readonly SERVICE_POLICY_MARK="Ballast's scripts/setup wrote this for one installation"
 
@@ -97,7 +97,7 @@ apt_install() {
     trap "rm -f '$log'; remove_service_policy" EXIT
     local package
     for package in "$@"; do
-        [[ " ${SERVICE_PACKAGES[*]} " != *" $package "* ]] || new_services+=("$package")
+        [[ " ${SERVICE_PACKAGES[*]} " != *" $package "* ]] || new_services+=("${package%.io}")
     done
     [[ ${#new_services[@]} == 0 ]] || write_service_policy
     if ! { apt_get update && apt_get install --no-install-recommends "$@"; } >"$log" 2>&1; then
@@ -120,7 +120,7 @@ write_service_policy() {
     remove_service_policy
     [[ ! -e $SERVICE_POLICY ]] || return 0
     local pattern
-    pattern=$(printf '*%s*|' "${SERVICE_PACKAGES[@]}")
+    pattern=$(printf '*%s*|' "${SERVICE_PACKAGES[@]%.io}")
     printf '#!/bin/sh\n# %s.\ncase "$*" in %s) exit 101 ;; esac\nexit 0\n' \
         "$SERVICE_POLICY_MARK" "${pattern%|}" >"$SERVICE_POLICY"
     chmod 755 "$SERVICE_POLICY"
@@ -137,6 +137,7 @@ keep_off_at_boot() {
     say "$1 is here as a program only: its service was not started and is disabled"
     if has systemctl; then
         systemctl disable --quiet "$1" >/dev/null 2>&1 || true
+        systemctl disable --quiet "$1.socket" >/dev/null 2>&1 || true
     fi
     if has update-rc.d; then
         update-rc.d "$1" disable >/dev/null 2>&1 || true
