@@ -169,7 +169,7 @@ fn parse_mount(line: &str) -> Option<(bool, CgroupMount)> {
 }
 
 /// Undoes the kernel's octal escapes of space, tab, newline and backslash.
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     [(r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")]
         .into_iter()
         .fold(text.to_owned(), |text, (escape, plain)| text.replace(escape, plain))

@@ -1,4 +1,5 @@
-//! Kernel interfaces of containers: where cgroup controllers are mounted, groups of processes, CPU bandwidth.
+//! Kernel interfaces of containers: where cgroup controllers are mounted, groups of processes, CPU bandwidth,
+//! last-level cache and memory bandwidth.
 //!
 //! Every root is given by the caller, so that a folder of a test is as good as the kernel's. Must not know what a
 //! plan, a lease or a network is.
@@ -9,6 +10,7 @@ pub mod error;
 pub mod hierarchy;
 pub mod machine;
 pub mod path;
+pub mod resctrl;
 
 mod file;
 
