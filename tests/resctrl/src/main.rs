@@ -13,9 +13,9 @@ use clap::{Parser, builder::PossibleValuesParser};
 
 /// The kernel's resctrl file system, emulated.
 ///
-/// It stays mounted until standard input ends. Each line there sets a counter:
+/// It says its line of mountinfo and stays mounted until standard input ends. Each line there sets a counter:
 /// `GROUP DOMAIN EVENT VALUE`, with `/` for the root group, `GROUP/MONITOR` for a monitoring group, and a number,
-/// Unavailable, Error or Unassigned as value.
+/// Unavailable, Error or Unassigned as value. Each is answered with `ok`, or with the reason why not.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -34,8 +34,9 @@ fn main() -> anyhow::Result<()> {
     println!("{}", mounted.mountinfo().trim_end());
     for line in io::stdin().lock().lines() {
         let line = line.context("cannot read standard input")?;
-        if let Err(error) = set_counter(&mounted, &line) {
-            eprintln!("{line:?}: {error}");
+        match set_counter(&mounted, &line) {
+            Ok(()) => println!("ok"),
+            Err(error) => println!("{line:?}: {error}"),
         }
     }
     Ok(())

@@ -31,6 +31,8 @@ use crate::{
 use inodes::Inodes;
 
 /// A mounted machine. Dropping it unmounts, also when files are still open there.
+///
+/// Whoever uses the mount should be another process: one that is killed while it waits for itself can never end.
 #[derive(Debug)]
 pub struct Mounted {
     point: PathBuf,
@@ -304,7 +306,9 @@ impl Filesystem for Files {
         match self.open_file(inode, flags) {
             Ok(()) => {
                 let handle = self.handles.fetch_add(1, Ordering::Relaxed);
-                reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO);
+                // Without a flush, because a process that runs another program closes its files with a lock held
+                // that we would wait for when we look it up in /proc.
+                reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
             }
             Err(error) => reply.error(error),
         }

@@ -176,7 +176,8 @@ impl ResctrlControl {
     /// Limits the container, in a group of its own or, when the hardware has no more, in one shared with those whose needs
     /// are nearest; then each of them may get more than it asked, never less. Moves all its tasks there, also those that
     /// came since the last order: a process that entered the container from outside begins in the root group, so repeat
-    /// the order now and then. What is in force already is not written again.
+    /// the order now and then. What is in force already is not written again. A limit of all there is is no limit: the
+    /// container goes back to the root group, whatever others have made of that one.
     ///
     /// # Errors
     /// [`KernelError::LimitUnavailable`] and [`KernelError::ForeignGroup`] before anything is written;
