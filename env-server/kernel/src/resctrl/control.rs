@@ -5,6 +5,7 @@
 //! remembered, and a start after a crash begins by removing every group that Ballast left.
 
 mod arrange;
+mod cache;
 mod hardware;
 
 use std::{

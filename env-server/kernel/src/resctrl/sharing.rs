@@ -42,7 +42,7 @@ pub fn share(needs: &[Need], full: Need, groups: usize) -> Vec<Share> {
     let mut shares: Vec<_> =
         needs.iter().enumerate().map(|(index, need)| Share { need: *need, members: vec![index] }).collect();
     while shares.len() > groups {
-        let Some((left, right)) = cheapest_pair(&shares, needs, full) else { break };
+        let Some((left, right)) = cheapest_pair(&shares, full) else { break };
         let absorbed = shares.remove(right);
         let kept = &mut shares[left];
         kept.need = kept.need.and(absorbed.need);
@@ -53,22 +53,21 @@ pub fn share(needs: &[Need], full: Need, groups: usize) -> Vec<Share> {
 }
 
 /// The pair (left before right) that costs least to join.
-fn cheapest_pair(shares: &[Share], needs: &[Need], full: Need) -> Option<(usize, usize)> {
+fn cheapest_pair(shares: &[Share], full: Need) -> Option<(usize, usize)> {
     let pairs = (0..shares.len()).flat_map(|left| (left + 1..shares.len()).map(move |right| (left, right)));
-    pairs.min_by_key(|(left, right)| cost_of_joining(&shares[*left], &shares[*right], needs, full))
+    pairs.min_by_key(|(left, right)| cost_of_joining(&shares[*left], &shares[*right], full))
 }
 
-/// What joining adds to what members get beyond their need, in units of `1 / (full ways * full bandwidth)`.
-fn cost_of_joining(left: &Share, right: &Share, needs: &[Need], full: Need) -> u128 {
+/// What joining adds to what the members get beyond their need, in units of `1 / (full ways * full bandwidth)`: each member
+/// gets as much more as its group does.
+fn cost_of_joining(left: &Share, right: &Share, full: Need) -> u128 {
     let joined = left.need.and(right.need);
-    let beyond = |given: Need, need: &Need| {
-        u128::from(given.ways - need.ways) * u128::from(full.bandwidth.max(1))
-            + u128::from(given.bandwidth - need.bandwidth) * u128::from(full.ways.max(1))
+    let added = |share: &Share| {
+        let more = u128::from(joined.ways - share.need.ways) * u128::from(full.bandwidth.max(1))
+            + u128::from(joined.bandwidth - share.need.bandwidth) * u128::from(full.ways.max(1));
+        more * share.members.len() as u128
     };
-    let sum = |share: &Share, given| {
-        share.members.iter().map(|member| beyond(given, &needs[*member])).sum::<u128>()
-    };
-    sum(left, joined) + sum(right, joined) - sum(left, left.need) - sum(right, right.need)
+    added(left) + added(right)
 }
 
 #[cfg(test)]
