@@ -14,7 +14,7 @@ use cargo_metadata::MetadataCommand;
 
 /// Who may depend on whom of our own packages, development dependencies included. A new package needs a row here and
 /// a place on the map in ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     // The vocabulary: everybody may use it, it uses none of ours.
     ("ballast-api", &[]),
     // The only one that knows kernel files.
@@ -30,6 +30,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("ballast-testbed", &["ballast-api", "ballast-kernel", "ballast-sim"]),
     // Feeds every parser of outside input.
     ("ballast-fuzz", &["ballast-api", "ballast-controller", "ballast-env-server", "ballast-kernel"]),
+    // Plays the kernel and knows nothing of ours; its tests drive our kernel code over it.
+    ("ballast-resctrl-emulator", &["ballast-api", "ballast-kernel"]),
     (
         "ballast-tests",
         &["ballast-api", "ballast-controller", "ballast-env-server", "ballast-kernel", "ballast-sim"],

@@ -94,6 +94,7 @@ pub struct ContainerState {
 /// Who made a container, and so who named it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ContainerSource {
     /// Somebody made a cgroup; its folder's name is the container's.
     #[default]

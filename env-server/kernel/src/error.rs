@@ -4,7 +4,7 @@
 
 use std::{io, path::PathBuf};
 
-use ballast_api::BitsPerSecond;
+use ballast_api::{BitsPerSecond, Resource};
 
 use crate::network::NoInterface;
 
@@ -82,6 +82,76 @@ pub enum KernelError {
         #[source]
         source: io::Error,
     },
+    /// resctrl is not mounted.
+    #[error("no usable resctrl is listed in {}: {reason}", mountinfo.display())]
+    NoResctrl {
+        /// Where mounts were looked up.
+        mountinfo: PathBuf,
+        /// What is missing, as a sentence.
+        reason: String,
+    },
+    /// A text that cannot be the name of a resctrl group.
+    #[error("{text:?} is not the name of a resctrl group: {reason}")]
+    InvalidGroup {
+        /// The text, shortened.
+        text: String,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+    /// resctrl refused a command and said why.
+    #[error("cannot {operation} {}{}: {status}", path.display(), value.as_ref().map(|value| format!(" (value {value:?})")).unwrap_or_default())]
+    ResctrlRefused {
+        /// As a verb: `write to`, `create`.
+        operation: &'static str,
+        /// The file or folder concerned.
+        path: PathBuf,
+        /// What was to be written.
+        value: Option<String>,
+        /// What `info/last_cmd_status` said.
+        status: String,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+    /// The hardware has no class of service (CLOSID), or no monitoring id (RMID), left for one more resctrl group.
+    #[error("no resctrl group can be made at {}: {status}", path.display())]
+    OutOfClosids {
+        /// The group that was to be made.
+        path: PathBuf,
+        /// What `info/last_cmd_status` said.
+        status: String,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+    /// Tasks belong to a resctrl group that Ballast did not make.
+    #[error("{container} is left alone: its tasks {tasks:?} are in {}, a resctrl group of somebody else", group.display())]
+    ForeignGroup {
+        /// Whose tasks they are.
+        container: String,
+        /// The group's folder.
+        group: PathBuf,
+        /// Some of the tasks.
+        tasks: Vec<u32>,
+    },
+    /// Tasks were made faster than they could be moved into a resctrl group.
+    #[error("tasks are still outside {} after {attempts} rounds of moving them, such as {tasks:?}", path.display())]
+    TasksOutside {
+        /// The group's folder.
+        path: PathBuf,
+        /// How many rounds there were.
+        attempts: u32,
+        /// Some of the tasks.
+        tasks: Vec<u32>,
+    },
+    /// A limit that this machine cannot have.
+    #[error("{resource} cannot be limited: {reason}")]
+    LimitUnavailable {
+        /// What was to be limited.
+        resource: Resource,
+        /// Why not, as a sentence.
+        reason: String,
+    },
     /// Processes outlived every attempt to kill them, or a folder stayed busy.
     #[error("{} is still in use after {attempts} attempts; processes in it: {pids:?}", path.display())]
     StillBusy {
@@ -158,7 +228,9 @@ impl KernelError {
     pub fn is_gone(&self) -> bool {
         let no_device = |source: &io::Error| source.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32);
         match self {
-            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound || no_device(source),
+            Self::Io { source, .. } | Self::ResctrlRefused { source, .. } => {
+                source.kind() == io::ErrorKind::NotFound || no_device(source)
+            }
             Self::Netlink { source, .. } => no_device(source),
             Self::NoInterface { reason, .. } => *reason == NoInterface::NoSuchProcess,
             _ => false,

@@ -1,5 +1,5 @@
 //! Kernel interfaces of containers: where cgroup controllers are mounted, groups of processes, CPU time, disks, network
-//! rates.
+//! rates, last-level cache and memory bandwidth.
 //!
 //! Every root is given by the caller, so that a folder of a test is as good as the kernel's. Must not know what a
 //! plan or a lease is.
@@ -12,6 +12,7 @@ pub mod hierarchy;
 pub mod machine;
 pub mod network;
 pub mod path;
+pub mod resctrl;
 
 mod file;
 mod mounts;

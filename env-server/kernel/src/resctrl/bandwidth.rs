@@ -1,0 +1,171 @@
+//! Memory bandwidth as the `MB` line says it: percent (Intel), eighths of a GB/s (AMD) or MiB/s (mounted `mba_MBps`).
+//!
+//! Pure; must not know where values are written. Sections "Memory bandwidth Allocation and monitoring" and
+//! "Reading/writing the schemata file (on AMD systems)". A limit is the node's: it is divided evenly over the cache
+//! domains, each of which gets the same value.
+
+use ballast_api::{BytesPerSecond, Limit};
+
+/// One eighth of a GB/s.
+const EIGHTH_OF_GB: f64 = 125_000_000.0;
+/// One MiB/s.
+const MIB: f64 = 1_048_576.0;
+
+/// What a number on the `MB` line means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Percent of the domain's bandwidth. A throttle for each core: the same percentage is more for more threads.
+    Percent,
+    /// Eighths of a GB/s (10^9 bytes), for all tasks of the group together.
+    EighthsOfGigabyte,
+    /// MiB/s, kept by the kernel's own feedback loop, for all tasks of the group together.
+    Mebibytes,
+}
+
+/// Which values the `MB` line takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// The unit of a value.
+    pub unit: Unit,
+    /// The smallest value accepted.
+    pub minimum: u32,
+    /// Values are the minimum and whole steps above it.
+    pub step: u32,
+    /// The value that limits nothing.
+    pub full: u32,
+}
+
+/// What a value is relative to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Machine {
+    /// How many cache domains share a limit.
+    pub domains: u32,
+    /// The most that the node's memory can deliver, when known.
+    pub peak: Option<BytesPerSecond>,
+}
+
+/// Why a percentage cannot be told in bytes.
+pub const NO_PEAK: &str = "this machine limits memory bandwidth in percent, and its peak bandwidth is not known: \
+                           configure it to have limits in bytes per second";
+
+impl Scale {
+    /// The value to write, for each domain: rounded up to the next step, at least the minimum; [`Self::full`] for no limit
+    /// and for what is more than can be said.
+    ///
+    /// # Errors
+    /// [`NO_PEAK`] when the unit is percent and the peak is not known (or zero).
+    pub fn value(&self, limit: Limit<BytesPerSecond>, machine: Machine) -> Result<u32, &'static str> {
+        let Limit::At(wanted) = limit else { return Ok(self.full) };
+        let units = wanted.get() / self.bytes_per_unit(machine)?;
+        Ok(self.round_up(units))
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float-to-integer cast saturates, and the answer is held between two values"
+    )]
+    fn round_up(&self, units: f64) -> u32 {
+        // A value that was read must give itself again, however its bytes were rounded.
+        let whole = (units * (1.0 - 1e-12)).ceil() as u32;
+        let above = whole.saturating_sub(self.minimum);
+        let steps = above.div_ceil(self.step.max(1));
+        self.minimum
+            .saturating_add(steps.saturating_mul(self.step.max(1)))
+            .min(self.full)
+            .max(1.min(self.full))
+    }
+
+    /// The limit that a value stands for, over all domains: none from [`Self::full`] on.
+    ///
+    /// # Errors
+    /// [`NO_PEAK`] when the unit is percent and the peak is not known (or zero).
+    pub fn limit(&self, value: u32, machine: Machine) -> Result<Limit<BytesPerSecond>, &'static str> {
+        if value >= self.full {
+            return Ok(Limit::Max);
+        }
+        Ok(Limit::At(BytesPerSecond::saturating(f64::from(value) * self.bytes_per_unit(machine)?)))
+    }
+
+    /// Bytes per second of the whole node for one unit in each domain.
+    fn bytes_per_unit(&self, machine: Machine) -> Result<f64, &'static str> {
+        let domains = f64::from(machine.domains.max(1));
+        match self.unit {
+            Unit::EighthsOfGigabyte => Ok(EIGHTH_OF_GB * domains),
+            Unit::Mebibytes => Ok(MIB * domains),
+            Unit::Percent => match machine.peak {
+                Some(peak) if peak > BytesPerSecond::ZERO => Ok(peak.get() / 100.0),
+                _ => Err(NO_PEAK),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const INTEL: Scale = Scale { unit: Unit::Percent, minimum: 10, step: 10, full: 100 };
+    const AMD: Scale = Scale { unit: Unit::EighthsOfGigabyte, minimum: 0, step: 1, full: 2048 };
+    const SOFTWARE: Scale = Scale { unit: Unit::Mebibytes, minimum: 1, step: 1, full: u32::MAX };
+
+    fn at(bytes: f64) -> Limit<BytesPerSecond> {
+        Limit::At(BytesPerSecond::new(bytes).unwrap())
+    }
+
+    fn machine(peak: f64) -> Machine {
+        Machine { domains: 2, peak: Some(BytesPerSecond::new(peak).unwrap()) }
+    }
+
+    #[test]
+    fn percent_is_of_the_peak_and_rounded_up_to_the_step() {
+        let machine = machine(100e9);
+        for (bytes, value) in
+            [(0.0, 10), (9e9, 10), (10e9, 10), (10.1e9, 20), (55e9, 60), (99e9, 100), (1e15, 100)]
+        {
+            assert_eq!(INTEL.value(at(bytes), machine), Ok(value), "{bytes}");
+        }
+        assert_eq!(INTEL.limit(60, machine), Ok(at(60e9)));
+        assert_eq!(INTEL.limit(100, machine), Ok(Limit::Max));
+    }
+
+    #[test]
+    fn percent_without_a_peak_is_refused_but_no_limit_is_not() {
+        let unknown = Machine { domains: 2, peak: None };
+        assert_eq!(INTEL.value(at(1e9), unknown), Err(NO_PEAK));
+        assert_eq!(INTEL.limit(50, unknown), Err(NO_PEAK));
+        assert_eq!(INTEL.value(Limit::Max, unknown), Ok(100));
+        assert_eq!(INTEL.limit(100, unknown), Ok(Limit::Max));
+        assert!(INTEL.value(at(1e9), machine(0.0)).is_err());
+    }
+
+    #[test]
+    fn absolute_units_are_divided_over_the_domains() {
+        let machine = Machine { domains: 4, peak: None };
+        // 2 GB/s for each of four domains is 16 eighths.
+        assert_eq!(AMD.value(at(8e9), machine), Ok(16));
+        assert_eq!(AMD.value(at(8e9 + 1.0), machine), Ok(17));
+        assert_eq!(AMD.value(at(0.0), machine), Ok(1), "a value of nothing would stop the container");
+        assert_eq!(AMD.limit(16, machine), Ok(at(8e9)));
+        assert_eq!(AMD.limit(2048, machine), Ok(Limit::Max));
+        assert_eq!(SOFTWARE.value(at(4.0 * 1024.0 * MIB), machine), Ok(1024));
+        assert_eq!(SOFTWARE.value(Limit::Max, machine), Ok(u32::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_gets_less_than_it_asked_and_what_is_read_is_written_again(
+            bytes in 0.0f64..1e13, domains in 1u32..9, peak in 1e6f64..1e13, which in 0usize..3,
+        ) {
+            let (scale, machine) = ([INTEL, AMD, SOFTWARE][which], Machine { domains, ..machine(peak) });
+            let value = scale.value(at(bytes), machine).unwrap();
+            prop_assert!(value >= scale.minimum && value <= scale.full);
+            if let Limit::At(limit) = scale.limit(value, machine).unwrap() {
+                prop_assert!(limit.get() >= bytes * (1.0 - 1e-9), "{} for {}", limit, bytes);
+                prop_assert_eq!(scale.value(Limit::At(limit), machine).unwrap(), value);
+            }
+        }
+    }
+}

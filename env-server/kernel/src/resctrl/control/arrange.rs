@@ -1,0 +1,229 @@
+//! Bringing the kernel's groups in line with who needs what: groups first, then limits, then tasks, and what nobody needs
+//! last, so that a failure on the way can be undone.
+//!
+//! Must not choose who shares with whom: `sharing` does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ballast_api::ContainerName;
+use tracing::{info, warn};
+
+use super::{Held, Pids, gone_is_none, hardware::Hardware};
+use crate::{
+    error::KernelError,
+    resctrl::{
+        group::{Group, GroupName},
+        schemata::{PerDomain, Schemata},
+        sharing::{Need, Share, share},
+    },
+};
+
+/// What every container needs, and its processes.
+type Wanted = BTreeMap<ContainerName, (Need, Pids)>;
+/// Who is in which group.
+type Books = BTreeMap<ContainerName, Held>;
+
+/// Gives every container of `wanted` a group, and removes the groups of `before` that are not needed any more. Tasks are
+/// moved of those containers whose group is another than before, and of `touched`.
+///
+/// # Errors
+/// When the kernel refuses; then everything is as before.
+pub(super) fn arrange(
+    hardware: &Hardware,
+    before: &Books,
+    wanted: &Wanted,
+    touched: Option<&ContainerName>,
+) -> Result<Books, KernelError> {
+    let newcomers = wanted.iter().filter(|(name, _)| !before.contains_key(*name));
+    let newcomers = newcomers.map(|(_, (_, pids))| pids.clone()).collect();
+    let limits = limits_before(hardware, before)?;
+    let mut work = Work { hardware, before, limits, newcomers, created: Vec::new() };
+    let after = match work.assign(wanted) {
+        Ok(after) => after,
+        Err(error) => return Err(work.undo(error)),
+    };
+    if let Err(error) = work.fill(&after, touched) {
+        return Err(work.undo(error));
+    }
+    work.remove_unused(&after);
+    Ok(after)
+}
+
+fn limits_before(hardware: &Hardware, before: &Books) -> Result<BTreeMap<GroupName, Schemata>, KernelError> {
+    let names: BTreeSet<_> = before.values().map(|held| &held.group).collect();
+    names.into_iter().map(|name| Ok((name.clone(), group(hardware, name).schemata()?))).collect()
+}
+
+fn group(hardware: &Hardware, name: &GroupName) -> Group {
+    hardware.groups.existing(name.as_str())
+}
+
+struct Work<'a> {
+    hardware: &'a Hardware,
+    before: &'a Books,
+    /// Of the groups that were there, as they were.
+    limits: BTreeMap<GroupName, Schemata>,
+    /// Containers that had none.
+    newcomers: Vec<Pids>,
+    created: Vec<GroupName>,
+}
+
+impl Work<'_> {
+    /// Finds a group for everybody, making those that are missing. When the hardware has fewer than it said, more share.
+    fn assign(&mut self, wanted: &Wanted) -> Result<Books, KernelError> {
+        let needs: Vec<_> = wanted.values().map(|(need, _)| *need).collect();
+        let mut capacity = self.hardware.capacity()?.max(self.limits.len()).max(1);
+        loop {
+            let shares = share(&needs, self.hardware.full(), capacity);
+            match self.names(&shares, wanted) {
+                Ok(names) => return Ok(books(wanted, &shares, &names)),
+                Err(error @ KernelError::OutOfClosids { .. }) => {
+                    let fewer = self.limits.len() + self.created.len();
+                    if fewer == 0 || fewer >= capacity {
+                        return Err(error);
+                    }
+                    capacity = fewer;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A group for each share: that where most of its members are, else one that is free, else a new one.
+    fn names(&mut self, shares: &[Share], wanted: &Wanted) -> Result<Vec<GroupName>, KernelError> {
+        let containers: Vec<_> = wanted.keys().collect();
+        let mut free: BTreeSet<_> = self.limits.keys().chain(&self.created).cloned().collect();
+        let mut names: Vec<Option<GroupName>> = shares
+            .iter()
+            .map(|share| {
+                let inside = |name: &GroupName| {
+                    let there = |member: &&usize| {
+                        self.before.get(containers[**member]).is_some_and(|held| held.group == *name)
+                    };
+                    share.members.iter().filter(there).count()
+                };
+                // The last of equals is the first in the reverse order.
+                let best = free
+                    .iter()
+                    .rev()
+                    .filter(|name| inside(name) > 0)
+                    .max_by_key(|name| inside(name))
+                    .cloned()?;
+                free.take(&best)
+            })
+            .collect();
+        for name in names.iter_mut().filter(|name| name.is_none()) {
+            *name = Some(match free.pop_first() {
+                Some(name) => name,
+                None => self.create()?,
+            });
+        }
+        Ok(names.into_iter().flatten().collect())
+    }
+
+    fn create(&mut self) -> Result<GroupName, KernelError> {
+        let taken: BTreeSet<_> = self.hardware.groups.names()?.into_iter().collect();
+        let free = (0..).map(GroupName::ours).find(|name| !taken.contains(name.as_str()));
+        let name = free.unwrap_or_else(|| GroupName::ours(u32::MAX));
+        self.hardware.groups.create(&name)?;
+        self.created.push(name.clone());
+        Ok(name)
+    }
+
+    /// Writes limits that are not in force yet, and moves tasks.
+    fn fill(&self, after: &Books, touched: Option<&ContainerName>) -> Result<(), KernelError> {
+        for (name, lines) in self.lines(after)? {
+            let group = group(self.hardware, &name);
+            let changed = lines.that_differ_from(&group.schemata()?);
+            group.write_schemata(&changed)?;
+        }
+        for (name, held) in after {
+            let moves = self.before.get(name).is_none_or(|before| before.group != held.group);
+            if moves || touched == Some(name) {
+                let pids = gone_is_none(&held.pids);
+                group(self.hardware, &held.group).take(&self.hardware.procs, &pids)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The limits of every group. Masks that fit are kept, so that caches stay warm; the others are placed around them.
+    fn lines(&self, after: &Books) -> Result<BTreeMap<GroupName, Schemata>, KernelError> {
+        let mut needs = BTreeMap::<&GroupName, Need>::new();
+        for held in after.values() {
+            needs.entry(&held.group).and_modify(|need| *need = need.and(held.need)).or_insert(held.need);
+        }
+        let Some(cache) = &self.hardware.cache else {
+            let lines = |(name, need): (&GroupName, Need)| {
+                (name.clone(), self.hardware.lines(&PerDomain::new(), need))
+            };
+            return Ok(needs.into_iter().map(lines).collect());
+        };
+        let forbidden = self.hardware.forbidden()?;
+        let mut taken = self.hardware.masks_of_others()?;
+        let before: BTreeMap<_, _> =
+            self.limits.iter().filter_map(|(name, limits)| Some((name, cache.masks(limits)?))).collect();
+        let stays = |name: &GroupName, need: &Need| {
+            before.get(name).filter(|masks| masks.values().all(|mask| mask.count_ones() == need.ways))
+        };
+        taken.extend(needs.iter().filter_map(|(name, need)| stays(name, need).cloned()));
+        let mut lines = BTreeMap::new();
+        for (name, need) in needs {
+            let kept = stays(name, &need);
+            let masks = cache.place(need.ways, before.get(name), &taken, &forbidden);
+            if kept.is_none() {
+                taken.push(masks.clone());
+            }
+            lines.insert(name.clone(), self.hardware.lines(&masks, need));
+        }
+        Ok(lines)
+    }
+
+    /// Removes what nobody needs. What cannot be removed now is found by the next sweep.
+    fn remove_unused(&self, after: &Books) {
+        for name in self.limits.keys().chain(&self.created) {
+            if after.values().any(|held| held.group == *name) {
+                continue;
+            }
+            match group(self.hardware, name).remove() {
+                Ok(()) => info!(group = %name, "resctrl group removed"),
+                Err(error) => warn!(group = %name, %error, "resctrl group left behind"),
+            }
+        }
+    }
+
+    /// Puts limits and tasks back as they were and answers the error again.
+    fn undo(&self, error: KernelError) -> KernelError {
+        let mut failures = Vec::new();
+        for (name, limits) in &self.limits {
+            let group = group(self.hardware, name);
+            let restored = group
+                .schemata()
+                .and_then(|now| group.write_schemata(&limits.known().that_differ_from(&now.known())));
+            failures.extend(restored.err());
+        }
+        let stayed = self.before.values().map(|held| (group(self.hardware, &held.group), &held.pids));
+        let came = self.newcomers.iter().map(|pids| (self.hardware.groups.root(), pids));
+        for (group, pids) in stayed.chain(came) {
+            failures.extend(group.take(&self.hardware.procs, &gone_is_none(pids)).err());
+        }
+        // The kernel gives the tasks of a group that is removed to the root group.
+        failures.extend(self.created.iter().filter_map(|name| group(self.hardware, name).remove().err()));
+        for failure in failures {
+            warn!(error = %failure, "change of resctrl groups not undone");
+        }
+        error
+    }
+}
+
+fn books(wanted: &Wanted, shares: &[Share], names: &[GroupName]) -> Books {
+    let mut books = Books::new();
+    let containers: Vec<_> = wanted.iter().collect();
+    for (share, group) in shares.iter().zip(names) {
+        for member in &share.members {
+            let (name, (need, pids)) = containers[*member];
+            books.insert(name.clone(), Held { need: *need, pids: pids.clone(), group: group.clone() });
+        }
+    }
+    books
+}

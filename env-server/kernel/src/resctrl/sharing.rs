@@ -1,0 +1,139 @@
+//! Who shares a control group with whom when there are fewer groups than containers that need one.
+//!
+//! Pure; must not know group names or files. Hardware has few classes of service (section "Notes on cache occupancy
+//! monitoring and control": creating a group fails when it is out of CLOSIDs).
+
+/// What a container needs, in the steps of the hardware. A group's need is the largest of its members' in each resource, so
+/// that none is limited to less than it asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Need {
+    /// Ways of the cache.
+    pub ways: u32,
+    /// The value of the `MB` line.
+    pub bandwidth: u32,
+}
+
+impl Need {
+    /// Enough for both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { ways: self.ways.max(other.ways), bandwidth: self.bandwidth.max(other.bandwidth) }
+    }
+}
+
+/// Containers that have one group together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// What the group gets.
+    pub need: Need,
+    /// Their places in the list of needs, ascending; never empty.
+    pub members: Vec<usize>,
+}
+
+/// Divides containers into at most `groups` groups, in the order of their first members. Everybody has a group alone where
+/// there are enough. Else two groups become one, again and again, those first for which this is the least generous: the sum
+/// over their members of what they get beyond their need, as shares of `full`, so that equal needs come first; of equals the
+/// first. No group at all when `groups` is zero.
+#[must_use]
+pub fn share(needs: &[Need], full: Need, groups: usize) -> Vec<Share> {
+    if groups == 0 {
+        return Vec::new();
+    }
+    let mut shares: Vec<_> =
+        needs.iter().enumerate().map(|(index, need)| Share { need: *need, members: vec![index] }).collect();
+    while shares.len() > groups {
+        let Some((left, right)) = cheapest_pair(&shares, full) else { break };
+        let absorbed = shares.remove(right);
+        let kept = &mut shares[left];
+        kept.need = kept.need.and(absorbed.need);
+        kept.members.extend(absorbed.members);
+        kept.members.sort_unstable();
+    }
+    shares
+}
+
+/// The pair (left before right) that costs least to join.
+fn cheapest_pair(shares: &[Share], full: Need) -> Option<(usize, usize)> {
+    let pairs = (0..shares.len()).flat_map(|left| (left + 1..shares.len()).map(move |right| (left, right)));
+    pairs.min_by_key(|(left, right)| cost_of_joining(&shares[*left], &shares[*right], full))
+}
+
+/// What joining adds to what the members get beyond their need, in units of `1 / (full ways * full bandwidth)`: each member
+/// gets as much more as its group does.
+fn cost_of_joining(left: &Share, right: &Share, full: Need) -> u128 {
+    let joined = left.need.and(right.need);
+    let added = |share: &Share| {
+        let more = u128::from(joined.ways - share.need.ways) * u128::from(full.bandwidth.max(1))
+            + u128::from(joined.bandwidth - share.need.bandwidth) * u128::from(full.ways.max(1));
+        more * share.members.len() as u128
+    };
+    added(left) + added(right)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FULL: Need = Need { ways: 20, bandwidth: 100 };
+
+    fn need(ways: u32, bandwidth: u32) -> Need {
+        Need { ways, bandwidth }
+    }
+
+    fn members(shares: &[Share]) -> Vec<Vec<usize>> {
+        shares.iter().map(|share| share.members.clone()).collect()
+    }
+
+    #[test]
+    fn everybody_is_alone_where_there_are_enough_groups() {
+        let needs = [need(1, 10), need(1, 10), need(5, 50)];
+        assert_eq!(members(&share(&needs, FULL, 3)), [vec![0], vec![1], vec![2]]);
+        assert!(share(&[], FULL, 3).is_empty());
+        assert!(share(&needs, FULL, 0).is_empty());
+    }
+
+    #[test]
+    fn equal_needs_share_first_then_the_nearest() {
+        let needs = [need(4, 40), need(19, 100), need(4, 40), need(5, 40), need(18, 90)];
+        assert_eq!(members(&share(&needs, FULL, 4)), [vec![0, 2], vec![1], vec![3], vec![4]]);
+        // 5 ways for two who wanted 4 is a tenth too much, 19 and 100 for who wanted 18 and 90 is 15 hundredths.
+        assert_eq!(members(&share(&needs, FULL, 3)), [vec![0, 2, 3], vec![1], vec![4]]);
+        let two = share(&needs, FULL, 2);
+        assert_eq!(members(&two), [vec![0, 2, 3], vec![1, 4]]);
+        assert_eq!((two[0].need, two[1].need), (need(5, 40), need(19, 100)));
+    }
+
+    #[test]
+    fn one_group_gets_the_largest_of_each_need() {
+        let all = share(&[need(20, 10), need(1, 100)], FULL, 1);
+        assert_eq!(all, [Share { need: need(20, 100), members: vec![0, 1] }]);
+    }
+
+    proptest! {
+        #[test]
+        fn everybody_has_one_group_with_enough_and_there_are_never_too_many(
+            needs in proptest::collection::vec((1u32..=20, 1u32..=100).prop_map(|(w, b)| need(w, b)), 0..14),
+            groups in 1usize..8,
+        ) {
+            let shares = share(&needs, FULL, groups);
+            prop_assert_eq!(shares.len(), needs.len().min(groups), "no group is left unused either");
+            let mut seen: Vec<_> = shares.iter().flat_map(|share| share.members.clone()).collect();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..needs.len()).collect::<Vec<_>>());
+            for share in &shares {
+                let exact = share.members.iter().map(|member| needs[*member]).reduce(Need::and);
+                prop_assert_eq!(Some(share.need), exact);
+            }
+            prop_assert_eq!(shares.clone(), share(&needs, FULL, groups), "the same again");
+            let distinct: BTreeSet<_> = needs.iter().collect();
+            if distinct.len() <= groups {
+                let even = |share: &Share| share.members.iter().all(|member| needs[*member] == share.need);
+                prop_assert!(shares.iter().all(even), "only equals share while that is enough");
+            }
+        }
+    }
+}
