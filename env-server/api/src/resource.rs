@@ -135,6 +135,16 @@ impl<U: Copy> Limit<U> {
     }
 }
 
+impl<U> Limit<U> {
+    /// The same of another unit.
+    pub fn map<V>(self, of: impl FnOnce(U) -> V) -> Limit<V> {
+        match self {
+            Self::Max => Limit::Max,
+            Self::At(amount) => Limit::At(of(amount)),
+        }
+    }
+}
+
 impl<U: fmt::Display> fmt::Display for Limit<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
