@@ -76,6 +76,10 @@ pub struct ServeFlags {
     /// Time between two samples of a container [default: 1s]
     #[arg(long, value_name = "TIME")]
     pub sample_interval: Option<String>,
+    /// What this node's memory delivers at most, in bytes per second (e.g. 40e9): processors that limit it in percent need
+    /// that for limits in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub memory_bandwidth_peak: Option<f64>,
     #[command(flatten)]
     /// Who is let in.
     pub access: AccessFlags,

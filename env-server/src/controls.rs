@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use ballast_api::{BitsPerSecond, EgressIngress, Limit, Limits, PerResource, with_causes};
 use ballast_kernel::{
     CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl, DiskCounters, DiskLimits,
-    Hierarchy, Interface, KernelError, NetworkControl, disk, network::NetworkCounters,
+    Hierarchy, Interface, KernelError, NetworkControl, disk,
+    network::NetworkCounters,
+    resctrl::{self, InForce, ResctrlControl, ResctrlLimits},
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +27,7 @@ pub struct Devices {
 }
 
 /// Raw counters of one container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counters {
     /// CPU time.
     pub cpu: CpuCounters,
@@ -33,6 +35,8 @@ pub struct Counters {
     pub disk: Option<DiskCounters>,
     /// Traffic of the network interface; absent where none is controlled.
     pub network: Option<NetworkCounters>,
+    /// Cache and memory traffic, as far as they are measured; absent without resctrl.
+    pub caches: Option<resctrl::Counters>,
 }
 
 /// Limits as read, and why those that are missing cannot be read.
@@ -41,10 +45,23 @@ pub struct Reading {
     cpu: CpuBandwidth,
     disk: Option<DiskLimits>,
     network: Option<NetworkLimits>,
+    caches: Option<InForce>,
     /// What is in force.
     pub limits: Limits,
     /// For resources that have a control, and failed.
     pub failed: PerResource<String>,
+}
+
+impl Reading {
+    /// Those limits that are as Ballast itself wrote them, though the container may have been lent others: it shares a
+    /// resctrl group, whose limits follow the needs of all its members.
+    #[must_use]
+    pub fn arranged(&self) -> Limits {
+        match &self.caches {
+            Some(caches) if !caches.disturbed => of_caches(&caches.limits),
+            _ => Limits::default(),
+        }
+    }
 }
 
 /// The controls of one container.
@@ -55,20 +72,27 @@ pub struct Controls {
     cpu: CpuControl,
     disk: Option<DiskControl>,
     network: Option<NetworkControl>,
+    caches: Option<ResctrlControl>,
 }
 
 type NetworkLimits = EgressIngress<Limit<BitsPerSecond>>;
 
 impl Controls {
-    /// Those of the container at `path`, which need not exist yet.
+    /// Those of the container at `path`, which need not exist yet. `caches` where the machine has resctrl.
     #[must_use]
-    pub fn new(hierarchy: &Hierarchy, path: &CgroupPath, devices: &Devices) -> Self {
+    pub fn new(
+        hierarchy: &Hierarchy,
+        path: &CgroupPath,
+        devices: &Devices,
+        caches: Option<ResctrlControl>,
+    ) -> Self {
         Self {
             hierarchy: hierarchy.clone(),
             path: path.clone(),
             cpu: CpuControl::new(hierarchy, path),
             disk: devices.disk.and_then(|device| DiskControl::new(hierarchy, path, device)),
             network: devices.network.map(NetworkControl::new),
+            caches,
         }
     }
 
@@ -84,11 +108,15 @@ impl Controls {
         let disk = disk.map_err(|error| failed.disk = Some(with_causes(&error))).ok().flatten();
         let network = self.network.as_ref().map(NetworkControl::limit).transpose();
         let network = network.map_err(|error| failed.network = Some(with_causes(&error))).ok().flatten();
+        let caches = self.caches.as_ref().map(ResctrlControl::in_force).transpose();
+        let caches = caches.map_err(|error| failed = of_both_caches(&with_causes(&error)).or(failed.clone()));
+        let caches = caches.ok().flatten();
         let limits = Limits { network, ..disk.as_ref().map(of_disk).unwrap_or_default() };
-        Ok(Reading { cpu, disk, network, limits: limits.or(Limits::of_cpu(cpu.limit())), failed })
+        let limits = limits.or(caches.as_ref().map(|caches| of_caches(&caches.limits)).unwrap_or_default());
+        Ok(Reading { cpu, disk, network, caches, limits: limits.or(Limits::of_cpu(cpu.limit())), failed })
     }
 
-    /// What [`Self::change`] would put in force. Writes nothing. A limit that is out of the kernel's range is left out and
+    /// What [`Self::change`] and an [order](Self::order) would put in force. Writes nothing. A limit that is out of the kernel's range is left out and
     /// becomes a problem, a sentence.
     ///
     /// # Errors
@@ -110,11 +138,16 @@ impl Controls {
         if let Some((control, _, asked)) = self.network_change(before, limits) {
             rounded.network = in_range(control.rounded(asked), problems)?;
         }
+        if let Some((control, asked)) = self.order(before, limits) {
+            let caches = in_range(control.rounded(asked), problems)?;
+            rounded = rounded.or(caches.as_ref().map(of_caches).unwrap_or_default());
+        }
         Ok(rounded.among(limits))
     }
 
     /// Writes limits, one resource after the other, where `before` is in force, and answers what is in force then of those
-    /// that were asked for. A resource that could not be read is left out.
+    /// that were asked for. A resource that could not be read is left out, and so are caches and memory bandwidth: groups
+    /// are few, so all containers of a plan are [ordered](Self::order) at once.
     ///
     /// # Errors
     /// The first one; resources before it are written.
@@ -132,6 +165,29 @@ impl Controls {
         Ok(in_force.among(limits))
     }
 
+    /// What of `limits` is to be ordered of resctrl, where `before` is in force. Absent when nothing of it is asked for.
+    #[must_use]
+    pub fn order(&self, before: &Reading, limits: &Limits) -> Option<(&ResctrlControl, ResctrlLimits)> {
+        let asked = limits.among(&of_caches(&before.caches.as_ref()?.limits));
+        Some((self.caches.as_ref()?, caches_among(&asked)?))
+    }
+
+    /// Takes tasks along that entered the container after it was limited.
+    ///
+    /// # Errors
+    /// When somebody has put one into a resctrl group of their own, or the kernel refuses.
+    pub fn gather(&self) -> Result<(), KernelError> {
+        self.caches.as_ref().map_or(Ok(()), ResctrlControl::gather)
+    }
+
+    /// Drops what does not go with the container: call it when that is gone.
+    ///
+    /// # Errors
+    /// When the kernel refuses; then a restart removes it.
+    pub fn forget(&self) -> Result<(), KernelError> {
+        self.caches.as_ref().map_or(Ok(()), ResctrlControl::restore)
+    }
+
     /// Gives limits back, and goes on where one fails.
     ///
     /// # Errors
@@ -141,7 +197,9 @@ impl Controls {
         let disk = self.disk.as_ref().map(|control| give_back_disk(control, limits)).transpose();
         let network = self.network.as_ref().zip(limits.network);
         let network = network.map(|(control, limits)| give_back_network(control, limits)).transpose();
-        cpu.map(drop).and(disk.map(drop)).and(network.map(drop))
+        let caches = self.caches.as_ref().zip(caches_among(limits));
+        let caches = caches.map(|(control, limits)| control.set_limits(limits)).transpose();
+        cpu.map(drop).and(disk.map(drop)).and(network.map(drop)).and(caches.map(drop))
     }
 
     /// Reads the counters, and those of every disk that the container used.
@@ -154,7 +212,8 @@ impl Controls {
         let disk =
             self.disk.as_ref().map(|control| disks.get(&control.device()).copied().unwrap_or_default());
         let network = self.network.as_ref().and_then(|control| control.counters().ok());
-        Ok((Counters { cpu, disk, network }, disks))
+        let caches = self.caches.as_ref().and_then(|control| control.counters().ok());
+        Ok((Counters { cpu, disk, network, caches }, disks))
     }
 
     /// The disk's limits, and as they would be: what is not asked for stays as it is. Absent when nothing is asked for.
@@ -205,6 +264,23 @@ fn of_disk(disk: &DiskLimits) -> Limits {
     Limits { disk: Some(disk.bytes), disk_operations: Some(disk.operations), ..Limits::default() }
 }
 
+/// What limits say of cache and memory bandwidth, as limits of the container.
+pub(crate) fn of_caches(limits: &ResctrlLimits) -> Limits {
+    Limits { llc: limits.llc, memory_bandwidth: limits.memory_bandwidth, ..Limits::default() }
+}
+
+/// The other way round. Absent when they say nothing.
+fn caches_among(limits: &Limits) -> Option<ResctrlLimits> {
+    let Limits { llc, memory_bandwidth, .. } = *limits;
+    (llc.is_some() || memory_bandwidth.is_some()).then_some(ResctrlLimits { llc, memory_bandwidth })
+}
+
+/// One reason for both resources of resctrl.
+pub(crate) fn of_both_caches(reason: &str) -> PerResource<String> {
+    let reason = || Some(reason.to_owned());
+    PerResource { llc: reason(), memory_bandwidth: reason(), ..PerResource::default() }
+}
+
 fn in_range<T>(
     rounded: Result<T, KernelError>,
     problems: &mut Vec<String>,
@@ -215,7 +291,11 @@ fn in_range<T>(
             problems.push(format!("{asked} is too little, the smallest limit is {smallest}"));
             Ok(None)
         }
-        Err(error @ (KernelError::RateTooSmall { .. } | KernelError::NotOurs { .. })) => {
+        Err(
+            error @ (KernelError::RateTooSmall { .. }
+            | KernelError::NotOurs { .. }
+            | KernelError::LimitUnavailable { .. }),
+        ) => {
             problems.push(error.to_string());
             Ok(None)
         }

@@ -36,8 +36,8 @@ use drift::Hold;
 /// removes its network interface when it comes to it.
 const SWEEPS: u32 = 5;
 
-/// In how many samples a container whose devices are not all found is looked at again: it may have got a process, or a
-/// network, since.
+/// In how many samples a container is looked at again whose devices are not all found (it may have got a process, or a
+/// network, since), or whose tasks are kept in a resctrl group (others may have come).
 const LOOK_AGAIN_EVERY: u32 = 5;
 
 /// What a lender works with.
@@ -138,7 +138,7 @@ impl Lender {
             }
         }
         for (path, reading) in &readings {
-            self.notice_drift(path, &reading.limits, now);
+            self.notice_drift(path, reading, now);
         }
         let mut readings: BTreeMap<_, _> = readings.into_iter().collect();
         let state = |(name, container): (&ContainerName, &Container)| {
@@ -202,7 +202,7 @@ impl Lender {
         let readings: BTreeMap<_, _> = asked.map(|(name, of)| (name, of.controls.limits())).collect();
         for (name, reading) in &readings {
             if let (Ok(reading), Some(container)) = (reading, self.containers.get(name)) {
-                self.notice_drift(&container.place.path.clone(), &reading.limits, now);
+                self.notice_drift(&container.place.path.clone(), reading, now);
             }
         }
         check::changes(plan, &self.containers, readings, &self.means, now)
@@ -277,7 +277,8 @@ impl Lender {
         };
         for (name, container) in self.containers.iter_mut().filter(|(_, container)| !recent(container)) {
             let is_lent = loans.contains_key(&container.place.path);
-            if let Err(error) = container.sample(means, is_lent)
+            let sampled = container.sample(means, is_lent);
+            if let Err(error) = sampled.and_then(|()| container.gather(is_lent))
                 && !error.is_gone()
             {
                 means.metrics.sampling_failures.inc();
@@ -325,7 +326,11 @@ impl Lender {
         }
         for path in &gone {
             info!(cgroup = %path, "container is gone, its loan is forgotten");
-            self.loans.remove(path);
+            if let Some(loan) = self.loans.remove(path)
+                && let Err(error) = self.means.machine.controls(path, &loan.devices).forget()
+            {
+                warn!(cgroup = %path, error = with_causes(&error), "its resctrl group stays until the next start");
+            }
         }
         self.sweeps_due = SWEEPS;
         if let Err(error) = self.write_journal(|_| true) {
@@ -377,6 +382,11 @@ impl Container {
         }
         self.history.push(Sample { taken_at: means.clock.now(), counters });
         Ok(())
+    }
+
+    /// Processes that enter a container from outside begin outside of its resctrl group.
+    fn gather(&self, is_lent: bool) -> Result<(), KernelError> {
+        if is_lent && self.samples.is_multiple_of(LOOK_AGAIN_EVERY) { self.controls.gather() } else { Ok(()) }
     }
 
     /// Whether they are others than before.

@@ -2,9 +2,11 @@
 //!
 //! Looks, and changes no limit; must not know what is lent.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use ballast_api::{Amounts, Capability, CgroupVersion, Cores, PerResource, Resource, with_causes};
+use ballast_api::{
+    Amounts, BytesPerSecond, Capability, CgroupVersion, Cores, PerResource, Resource, with_causes,
+};
 use ballast_kernel::{
     CgroupPath, CgroupTree, DeviceNumber, DiskControl, DiskCounters, Hierarchy, Interface, KernelError,
     disk::{
@@ -13,10 +15,14 @@ use ballast_kernel::{
     },
     machine::online_cpus,
     network::{self, Support},
+    resctrl::{
+        BandwidthInfo, CacheInfo, InForce, Info, ResctrlControl, ResctrlLimits, ResctrlMount, ResctrlNode,
+        bandwidth::Unit,
+    },
 };
 use tracing::{info, warn};
 
-use crate::controls::{Controls, Devices};
+use crate::controls::{Controls, Devices, of_both_caches};
 
 /// Where the kernel shows what there is. Other folders in tests.
 #[derive(Debug, Clone)]
@@ -41,6 +47,7 @@ pub struct Machine {
     capacity: Amounts,
     disks: Result<Vec<Disk>, String>,
     network: Result<(), String>,
+    caches: Result<ResctrlNode, String>,
 }
 
 impl Machine {
@@ -59,7 +66,8 @@ impl Machine {
     pub fn new(hierarchy: Hierarchy, roots: Roots, cores: Cores) -> Self {
         let capacity = Amounts { cpu: Some(cores), ..Amounts::default() };
         let disks = usable_disks(&hierarchy, &roots);
-        Self { hierarchy, roots, capacity, disks, network: Err("it was not tried".to_owned()) }
+        let untried = || "it was not tried".to_owned();
+        Self { hierarchy, roots, capacity, disks, network: Err(untried()), caches: Err(untried()) }
     }
 
     /// Tries whether the kernel can limit networks, in a network namespace made for that.
@@ -67,6 +75,29 @@ impl Machine {
     pub fn with_network(self) -> Self {
         let Support { egress, ingress } = network::probe(&self.roots.proc);
         Self { network: egress.and(ingress), ..self }
+    }
+
+    /// Takes over the caches and the memory bandwidth, where resctrl is mounted: what an earlier env-server left there is
+    /// removed. `peak` is the most that the node's memory delivers, in bytes per second.
+    #[must_use]
+    pub fn with_caches(self, peak: Option<BytesPerSecond>) -> Self {
+        let mount = ResctrlMount::find(&self.roots.proc.join("self/mountinfo"));
+        match mount {
+            Ok(mount) => self.with_resctrl(&mount, peak),
+            Err(KernelError::NoResctrl { reason, .. }) => Self { caches: Err(reason), ..self },
+            Err(error) => Self { caches: Err(with_causes(&error)), ..self },
+        }
+    }
+
+    /// The same with the resctrl that is mounted there.
+    #[must_use]
+    pub fn with_resctrl(self, mount: &ResctrlMount, peak: Option<BytesPerSecond>) -> Self {
+        let node = ResctrlNode::open(mount, self.roots.proc.clone(), peak);
+        let caches = node.map_err(|error| with_causes(&error));
+        let found = caches.as_ref().map(ResctrlNode::capacity).unwrap_or_default();
+        let Amounts { llc, memory_bandwidth, .. } = found;
+        let capacity = Amounts { llc, memory_bandwidth, ..self.capacity };
+        Self { capacity, caches, ..self }
     }
 
     /// Where its control groups are.
@@ -84,12 +115,14 @@ impl Machine {
     /// What can be done with each resource: all five are there.
     #[must_use]
     pub fn capabilities(&self) -> PerResource<Capability> {
+        let caches = self.caches.as_ref().map(ResctrlNode::info).map_err(Clone::clone);
         PerResource::from_fn(|resource| {
             let mechanism = match resource {
                 Resource::Cpu => Ok(self.cpu_mechanism().to_owned()),
                 Resource::Disk => self.disk_mechanism(),
                 Resource::Network => self.network_mechanism(),
-                other => Err(format!("this env-server does not control the {other}")),
+                Resource::Llc => caches.clone().and_then(cache_mechanism),
+                Resource::MemoryBandwidth => caches.clone().and_then(bandwidth_mechanism),
             };
             Some(match mechanism {
                 Ok(mechanism) => Capability::Available { mechanism },
@@ -134,7 +167,28 @@ impl Machine {
     /// What can be limited of the container at `path`, at these devices.
     #[must_use]
     pub fn controls(&self, path: &CgroupPath, devices: &Devices) -> Controls {
-        Controls::new(&self.hierarchy, path, devices)
+        Controls::new(&self.hierarchy, path, devices, self.caches_of(path))
+    }
+
+    fn caches_of(&self, path: &CgroupPath) -> Option<ResctrlControl> {
+        let (tree, of) = (CgroupTree::new(self.hierarchy.clone()), path.clone());
+        let pids = move || tree.find(of.as_str())?.map_or(Ok(Vec::new()), |group| group.pids());
+        Some(self.caches.as_ref().ok()?.container(path.clone(), Arc::new(pids)))
+    }
+
+    /// Limits caches and memory bandwidth of several containers in one arrangement, all or none. Answers what is in force,
+    /// in the order of the orders.
+    ///
+    /// # Errors
+    /// The kernel's; then nothing is changed.
+    pub fn order_caches(
+        &self,
+        orders: &[(&ResctrlControl, ResctrlLimits)],
+    ) -> Result<Vec<InForce>, KernelError> {
+        match &self.caches {
+            Ok(node) if !orders.is_empty() => node.set_limits(orders),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// The devices that the container at `path` uses, and for each resource that cannot be limited the reason.
@@ -144,6 +198,9 @@ impl Machine {
         let pid = self.first_process(path);
         let disk = self.disk_of(path, &pid).map_err(|reason| missing.disk = Some(reason)).ok();
         let network = self.network_of(&pid).map_err(|reason| missing.network = Some(reason)).ok();
+        if let Some(Err(error)) = self.caches_of(path).map(|control| control.refuse_foreign()) {
+            missing = of_both_caches(&with_causes(&error)).or(missing);
+        }
         (Devices { disk, network }, missing)
     }
 
@@ -184,6 +241,24 @@ impl Machine {
         let sys_dev_block = self.roots.sys.join("dev/block");
         device::disk_of_root(&device::Roots { proc: &self.roots.proc, sys_dev_block: &sys_dev_block }, pid)
     }
+}
+
+fn cache_mechanism(info: Info) -> Result<String, String> {
+    let groups = info.groups();
+    let CacheInfo { lines, mask, fewest, .. } = info.cache.map_err(|absent| absent.0)?;
+    let (ways, name) = (mask.count_ones(), lines.join(" and "));
+    Ok(format!("resctrl {name}: {ways} ways, at least {fewest} for a container; {groups} groups"))
+}
+
+fn bandwidth_mechanism(info: Info) -> Result<String, String> {
+    let groups = info.groups();
+    let BandwidthInfo { unit, minimum, step, .. } = info.bandwidth.map_err(|absent| absent.0)?;
+    let unit = match unit {
+        Unit::Percent => "percent",
+        Unit::EighthsOfGigabyte => "eighths of a GB/s",
+        Unit::Mebibytes => "MiB/s",
+    };
+    Ok(format!("resctrl MB in {unit}: at least {minimum}, in steps of {step}; {groups} groups"))
 }
 
 /// The disk with the most traffic, if there was any.

@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use ballast_api::{Amounts, BytesPerSecond, Cores, OperationsPerSecond, ReadWrite, Throttling, UnixNanos};
-use ballast_kernel::{CpuCounters, DiskCounters, network};
+use ballast_kernel::{CpuCounters, DiskCounters, network, resctrl};
 
 use crate::controls::Counters;
 
 /// Counters, and when they were read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// When.
     pub taken_at: UnixNanos,
@@ -38,8 +38,13 @@ pub fn between(before: &Sample, after: &Sample) -> Option<Rates> {
     let (cpu, throttling) = of_cpu(&before.counters.cpu, &after.counters.cpu, elapsed)?;
     let disk = before.counters.disk.zip(after.counters.disk);
     let disk = disk.and_then(|(before, after)| of_disk(&before, &after, elapsed));
+    let caches = before.counters.caches.as_ref().zip(after.counters.caches.as_ref());
+    let caches = caches.map(|(before, after)| resctrl::monitor::rates(before, after, elapsed));
+    let (llc, memory_bandwidth) = caches.map(|caches| (caches.occupancy.ok(), caches.total.ok())).unzip();
     let usage = Amounts {
         cpu: Some(cpu),
+        llc: llc.flatten(),
+        memory_bandwidth: memory_bandwidth.flatten(),
         disk: disk.map(|(bytes, _)| bytes),
         disk_operations: disk.map(|(_, operations)| operations),
         network: before
@@ -47,7 +52,6 @@ pub fn between(before: &Sample, after: &Sample) -> Option<Rates> {
             .network
             .zip(after.counters.network)
             .and_then(|(before, after)| network::rates(&before, &after, elapsed)),
-        ..Amounts::default()
     };
     Some(Rates { usage, throttling })
 }
@@ -94,7 +98,7 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 /// The last two samples of a container.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct History {
     before: Option<Sample>,
     last: Option<Sample>,
@@ -133,8 +137,7 @@ mod tests {
                     throttled_periods,
                     throttled: Duration::from_secs_f64(throttled),
                 },
-                disk: None,
-                network: None,
+                ..Counters::default()
             },
         }
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ballast_api::NodeName;
+use ballast_api::{BytesPerSecond, NodeName};
 use ballast_kernel::CgroupPath;
 use toml::{Table, Value};
 
@@ -24,14 +24,14 @@ pub use names::NameSources;
 const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 const DEFAULT_SAMPLE_INTERVAL: &str = "1s";
 const KEYS: &str = "node, listen, cgroup_parents, state_dir, sample_interval, docker_socket, kubelet_url, \
-                    kubelet_token_file, kubelet_ca_file";
+                    kubelet_token_file, kubelet_ca_file, memory_bandwidth_peak";
 
 /// Faster costs CPU for nothing: CFS counts in periods of 100 ms. Slower, and a controller decides on old news.
 const SAMPLE_INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(60);
 
 /// Checked settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Name of this node.
     pub node: NodeName,
@@ -47,6 +47,8 @@ pub struct Settings {
     pub sample_interval: Duration,
     /// Who names containers.
     pub names: NameSources,
+    /// What the node's memory delivers at most, where that is known.
+    pub memory_bandwidth_peak: Option<BytesPerSecond>,
 }
 
 impl Settings {
@@ -84,6 +86,10 @@ fn fill_in(asked: &mut ServeFlags, text: &str, problem: &mut dyn FnMut(String)) 
                 let state_dir = text_of(&key, value, problem).map(PathBuf::from);
                 asked.state_dir = asked.state_dir.take().or(state_dir);
             }
+            "memory_bandwidth_peak" => {
+                let number = number_of(&key, &value, problem);
+                asked.memory_bandwidth_peak = asked.memory_bandwidth_peak.take().or(number);
+            }
             "docker_socket" | "kubelet_url" | "kubelet_token_file" | "kubelet_ca_file" => {
                 let text = text_of(&key, value, problem);
                 names::fill_in(asked, &key, text);
@@ -116,6 +122,15 @@ fn text_of(key: &str, value: Value, problem: &mut dyn FnMut(String)) -> Option<S
     None
 }
 
+#[expect(clippy::cast_precision_loss, reason = "no memory delivers 2^53 bytes in a second")]
+fn number_of(key: &str, value: &Value, problem: &mut dyn FnMut(String)) -> Option<f64> {
+    let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+    if number.is_none() {
+        problem(format!("{key} must be a number, not {value}"));
+    }
+    number
+}
+
 /// Absent only when there are problems.
 fn checked(asked: &ServeFlags, hostname: &str, problems: &mut Vec<String>) -> Option<Settings> {
     let node = NodeName::new(asked.node.as_deref().unwrap_or(hostname))
@@ -135,6 +150,7 @@ fn checked(asked: &ServeFlags, hostname: &str, problems: &mut Vec<String>) -> Op
         .collect();
     let sample_interval =
         sample_interval(asked.sample_interval.as_deref().unwrap_or(DEFAULT_SAMPLE_INTERVAL), problems);
+    let memory_bandwidth_peak = peak(asked.memory_bandwidth_peak, problems);
     Some(Settings {
         node: node?,
         listen: listen?,
@@ -143,6 +159,7 @@ fn checked(asked: &ServeFlags, hostname: &str, problems: &mut Vec<String>) -> Op
         state_dir: asked.state_dir.clone().unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
         sample_interval: sample_interval?,
         names,
+        memory_bandwidth_peak,
     })
 }
 
@@ -152,6 +169,14 @@ fn address(text: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {
         problems.push(format!("{text:?} is not an address to listen on: write it as 127.0.0.1:7400"));
     }
     address
+}
+
+fn peak(asked: Option<f64>, problems: &mut Vec<String>) -> Option<BytesPerSecond> {
+    let peak = BytesPerSecond::new(asked?).ok().filter(|peak| *peak > BytesPerSecond::ZERO);
+    if peak.is_none() {
+        problems.push("memory_bandwidth_peak must be a number of bytes per second above zero".to_owned());
+    }
+    peak
 }
 
 fn sample_interval(text: &str, problems: &mut Vec<String>) -> Option<Duration> {
@@ -208,6 +233,17 @@ mod tests {
         let file = "docker_socket = '/run/docker.sock'\nkubelet_url = 'http://127.0.0.1:10255'";
         let names = self::settings(&flags, file).unwrap().names;
         assert!(names.docker.is_some() && names.kubelet.is_some(), "{names:?}");
+    }
+
+    #[test]
+    fn the_memorys_peak_is_a_number_above_zero() {
+        let settings = |file: &str| settings(&flags(&["p"]), file);
+        let peak = settings("memory_bandwidth_peak = 40_000_000_000").unwrap().memory_bandwidth_peak;
+        assert_eq!(peak, Some(BytesPerSecond::new(40e9).unwrap()));
+        for bad in ["0", "-1e9", "nan", "'40GB'"] {
+            let problems = settings(&format!("memory_bandwidth_peak = {bad}")).unwrap_err();
+            assert!(problems[0].contains("memory_bandwidth_peak"), "{bad}: {problems:?}");
+        }
     }
 
     #[test]

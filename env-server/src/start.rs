@@ -81,6 +81,8 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
     let listener = net::TcpListener::bind(settings.listen)
         .map_err(|source| Failure::Listen { address: settings.listen, source })?;
     let state_dir = StateDir::create(&settings.state_dir).map_err(Failure::StateDir)?;
+    // What holds the state directory may remove what another env-server left.
+    let machine = machine.with_caches(settings.memory_bandwidth_peak);
     Ok(Prepared { access, machine, listener, state_dir })
 }
 
@@ -116,6 +118,7 @@ fn discovery(settings: &Settings) -> (Discovery, Vec<AbortOnDropHandle<()>>) {
 pub fn restore(state_dir: &Path) -> Result<(usize, Vec<String>), Failure> {
     let machine = Machine::look_at(Roots::default()).map_err(Failure::NoCgroups)?;
     let state_dir = StateDir::open(state_dir).map_err(Failure::StateDir)?;
+    let machine = machine.with_caches(None);
     let metrics = Arc::new(Metrics::default());
     let means = means(machine, Discovery::of_parents(&[]), Duration::from_secs(1), &state_dir, metrics);
     let lent = means.journal.load().map_err(Failure::Journal)?.len();

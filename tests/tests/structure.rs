@@ -30,8 +30,8 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("ballast-testbed", &["ballast-api", "ballast-kernel", "ballast-sim"]),
     // Feeds every parser of outside input.
     ("ballast-fuzz", &["ballast-api", "ballast-controller", "ballast-env-server", "ballast-kernel"]),
-    // Plays the kernel and knows nothing of ours; its tests drive our kernel code over it.
-    ("ballast-resctrl-emulator", &["ballast-api", "ballast-kernel"]),
+    // Plays the kernel and knows nothing of ours; its tests drive our kernel code and a node over it.
+    ("ballast-resctrl-emulator", &["ballast-api", "ballast-env-server", "ballast-kernel"]),
     (
         "ballast-tests",
         &["ballast-api", "ballast-controller", "ballast-env-server", "ballast-kernel", "ballast-sim"],

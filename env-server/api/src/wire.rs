@@ -167,4 +167,8 @@ pub struct AppliedLimits {
     /// What is in force, after the hardware's rounding: only the resources that were asked for. One that has drifted
     /// ([`ContainerState::drift`]) is as it was found.
     pub applied: Limits,
+    /// Containers with which this one has its limits of cache and memory bandwidth together, because the hardware has
+    /// fewer classes of service than containers that want one. Each has at least what it asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_with: Vec<ContainerName>,
 }

@@ -124,6 +124,12 @@ pub enum KernelError {
         #[source]
         source: io::Error,
     },
+    /// Two at once would remove each other's groups.
+    #[error("another env-server controls {}", path.display())]
+    ResctrlInUse {
+        /// The mount's folder `info`, which is locked.
+        path: PathBuf,
+    },
     /// Tasks belong to a resctrl group that Ballast did not make.
     #[error("{container} is left alone: its tasks {tasks:?} are in {}, a resctrl group of somebody else", group.display())]
     ForeignGroup {

@@ -15,6 +15,6 @@ pub mod tasks;
 
 pub use control::{InForce, ResctrlControl, ResctrlLimits, ResctrlNode};
 pub use group::{Group, GroupName, Groups};
-pub use info::{Absent, Found, Info, ResctrlMount};
+pub use info::{Absent, BandwidthInfo, CacheInfo, Found, Info, ResctrlMount};
 pub use monitor::{Counters, Rates};
 pub use schemata::Schemata;

@@ -163,6 +163,7 @@ impl Simulation {
             requested: checked.change.limits,
             before: limits(self.machine.cpu.quota(checked.container)),
             applied: limits(checked.quota),
+            shared_with: Vec::new(),
         }
     }
 

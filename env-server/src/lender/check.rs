@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::Duration,
 };
 
@@ -95,12 +96,20 @@ fn check_resources(
             problems.push(format!("{name}: {reason}"));
         }
     }
-    if let (Some(Limit::At(asked)), Some(capacity)) = (limits.cpu, capacity.cpu)
-        && asked > capacity
-    {
-        problems.push(format!(
-            "{name}: {asked} is more than the node has ({capacity}); write \"max\" for no limit"
-        ));
+    let excesses = [
+        excess(limits.cpu, capacity.cpu),
+        excess(limits.llc, capacity.llc),
+        excess(limits.memory_bandwidth, capacity.memory_bandwidth),
+    ];
+    problems.extend(excesses.into_iter().flatten().map(|excess| format!("{name}: {excess}")));
+}
+
+fn excess<U: PartialOrd + fmt::Display>(limit: Option<Limit<U>>, capacity: Option<U>) -> Option<String> {
+    match (limit?, capacity?) {
+        (Limit::At(asked), capacity) if asked > capacity => {
+            Some(format!("{asked} is more than the node has ({capacity}); write \"max\" for no limit"))
+        }
+        _ => None,
     }
 }
 

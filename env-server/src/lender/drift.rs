@@ -10,6 +10,7 @@ use ballast_kernel::CgroupPath;
 use tracing::warn;
 
 use super::Lender;
+use crate::controls::Reading;
 
 /// How long a limit is left alone after somebody else changed it; doubled with each further time, up to [`LONGEST_HOLD`].
 /// Whoever changes it again and again is not fought every second.
@@ -53,22 +54,26 @@ impl Lender {
         let Some(loan) = self.loans.get(path) else { return };
         // What cannot be read is gone, or is told by whoever needs it.
         if let Ok(reading) = self.means.machine.controls(path, &loan.devices).limits() {
-            self.notice_drift(path, &reading.limits, now);
+            self.notice_drift(path, &reading, now);
         }
     }
 
-    /// Compares what is in force with what is lent. What differs is lent no longer.
-    pub(super) fn notice_drift(&mut self, path: &CgroupPath, in_force: &Limits, now: Duration) {
+    /// Compares what is in force with what is lent. What differs is lent no longer: but for a resctrl group, which is Ballast's
+    /// own and goes with the loan, whoever changed it.
+    pub(super) fn notice_drift(&mut self, path: &CgroupPath, reading: &Reading, now: Duration) {
         let Some(loan) = self.loans.get_mut(path) else { return };
-        let found = in_force.differing(&loan.lent);
+        loan.lent = reading.arranged().among(&loan.lent).or(loan.lent);
+        let found = reading.limits.differing(&loan.lent);
         if found == Limits::default() {
             return;
         }
         let lent = loan.lent.among(&found);
         warn!(cgroup = %path, %lent, %found, "somebody else changed a limit that was lent: it is left to them");
         self.means.metrics.drifts.inc();
-        loan.lent = loan.lent.without(&found);
-        loan.baseline = loan.baseline.without(&found);
+        let of_group =
+            Limits { llc: found.llc, memory_bandwidth: found.memory_bandwidth, ..Limits::default() };
+        loan.lent = of_group.or(loan.lent.without(&found));
+        loan.baseline = loan.baseline.without(&found.without(&of_group));
         if loan.baseline == Limits::default() {
             self.loans.remove(path);
         }

@@ -4,18 +4,34 @@
 
 use std::time::Duration;
 
-use ballast_api::{AppliedLimits, Limits, NodeError, Plan, PlanOutcome, with_causes};
-use ballast_kernel::{CgroupPath, KernelError};
+use ballast_api::{AppliedLimits, ContainerName, Limits, NodeError, Plan, PlanOutcome, with_causes};
+use ballast_kernel::{CgroupPath, KernelError, resctrl::InForce};
 use tracing::{info, warn};
 
-use super::{Lender, Loan, check::Change, internal};
-use crate::{controls::Reading, discovery::Place};
+use super::{Container, Lender, Loan, check::Change, internal};
+use crate::{
+    controls::{Reading, of_caches},
+    discovery::Place,
+};
 
 /// A container some of whose own limits a plan was the first to put into the books.
 pub(super) struct Borrowed {
     path: CgroupPath,
     /// What the books said before; nothing when it was lent nothing.
     earlier: Option<Limits>,
+}
+
+/// What is in force of a change.
+struct Applied {
+    limits: Limits,
+    /// Who has the same resctrl group.
+    shared_with: Vec<CgroupPath>,
+}
+
+impl Applied {
+    fn alone(limits: Limits) -> Self {
+        Self { limits, shared_with: Vec::new() }
+    }
 }
 
 impl Lender {
@@ -26,7 +42,7 @@ impl Lender {
         now: Duration,
     ) -> Result<PlanOutcome, NodeError> {
         let applied = if plan.dry_run {
-            changes.iter().map(|change| change.target).collect()
+            changes.iter().map(|change| Applied::alone(change.target)).collect()
         } else {
             let borrowed = self.borrow_limits(&changes, now)?;
             let applied = self.write(&changes, &borrowed, now)?;
@@ -37,7 +53,8 @@ impl Lender {
             container: change.name,
             requested: change.requested,
             before: change.before.limits.among(&change.requested),
-            applied: applied.or(change.held),
+            applied: applied.limits.or(change.held),
+            shared_with: self.names_of(&applied.shared_with),
         });
         Ok(PlanOutcome { generation: plan.generation, dry_run: plan.dry_run, applied: applied.collect() })
     }
@@ -80,22 +97,45 @@ impl Lender {
         Some((path.clone(), borrowed))
     }
 
-    /// Writes one container's limits after the other and answers what is in force. A failure undoes all of it.
+    /// Writes one container's limits after the other, then the caches of all of them, and answers what is in force. A failure
+    /// undoes all of it.
     fn write(
         &mut self,
         changes: &[Change],
         borrowed: &[Borrowed],
         now: Duration,
-    ) -> Result<Vec<Limits>, NodeError> {
+    ) -> Result<Vec<Applied>, NodeError> {
         let mut applied = Vec::new();
         for (index, change) in changes.iter().enumerate() {
             match change.controls.change(&change.before, &change.target) {
-                Ok(limits) => applied.push(limits),
+                Ok(limits) => applied.push(Applied::alone(limits)),
                 // The one that failed is undone too: it may have been written in part, or only not read back.
                 Err(error) => return Err(self.undo(&changes[..=index], borrowed, &error, now)),
             }
         }
-        Ok(applied)
+        match self.write_caches(changes, &mut applied) {
+            Ok(()) => Ok(applied),
+            Err(error) => Err(self.undo(changes, borrowed, &error, now)),
+        }
+    }
+
+    fn write_caches(&self, changes: &[Change], applied: &mut [Applied]) -> Result<(), KernelError> {
+        let orders = changes.iter().zip(applied).filter_map(|(change, applied)| {
+            Some((change.controls.order(&change.before, &change.target)?, (change, applied)))
+        });
+        let (orders, asked): (Vec<_>, Vec<_>) = orders.unzip();
+        let in_force = self.means.machine.order_caches(&orders)?;
+        for ((change, applied), InForce { limits, shared_with, .. }) in asked.into_iter().zip(in_force) {
+            applied.limits = applied.limits.or(of_caches(&limits).among(&change.target));
+            applied.shared_with = shared_with;
+        }
+        Ok(())
+    }
+
+    fn names_of(&self, paths: &[CgroupPath]) -> Vec<ContainerName> {
+        let shares = |container: &Container| paths.contains(&container.place.path);
+        let sharing = self.containers.iter().filter(|(_, container)| shares(container));
+        if paths.is_empty() { Vec::new() } else { sharing.map(|(name, _)| name.clone()).collect() }
     }
 
     pub(super) fn undo(
@@ -153,12 +193,12 @@ impl Lender {
     }
 
     /// Marks the plan's containers as lent until its lease ends.
-    fn mark_lent(&mut self, changes: &[Change], applied: &[Limits], plan: &Plan, now: Duration) {
+    fn mark_lent(&mut self, changes: &[Change], applied: &[Applied], plan: &Plan, now: Duration) {
         let due = now + Duration::from_secs_f64(plan.lease_seconds);
         for (change, applied) in changes.iter().zip(applied) {
             if let Some(loan) = self.loans.get_mut(&change.place.path) {
                 loan.due = due;
-                loan.lent = applied.or(loan.lent);
+                loan.lent = applied.limits.or(loan.lent);
                 loan.failed_attempts = 0;
             }
             if let Some(container) = self.containers.get_mut(&change.name) {

@@ -4,9 +4,9 @@
 
 mod support;
 
-use ballast_api::{ContainerName, Limit};
+use ballast_api::Limit;
 use ballast_kernel::{
-    KernelError,
+    CgroupPath, KernelError,
     resctrl::{GroupName, ResctrlLimits, Schemata, schemata::PerDomain, tasks::Procs},
 };
 use support::{Process, allows, bandwidth, cache_bytes, for_each_stage, llc, members, wait_until};
@@ -18,7 +18,7 @@ fn limits_are_rounded_written_read_back_and_given_back() {
     for_each_stage("limits_are_rounded_written_read_back_and_given_back", |stage| {
         let (node, process) = (stage.node(), Process::idle());
         let geo = process.container(&node, "geo");
-        let before = geo.limits().unwrap();
+        let before = geo.in_force().unwrap().limits;
         assert_eq!((before.llc.is_some(), before.memory_bandwidth.is_some()), {
             (node.info().cache.is_ok(), node.info().bandwidth.is_ok())
         });
@@ -35,11 +35,11 @@ fn limits_are_rounded_written_read_back_and_given_back() {
             assert_eq!(geo.set_limits(bandwidth(25.5e9)).unwrap().limits, expected, "{}", stage.name);
             assert!(allows(expected.memory_bandwidth, 25.5e9));
         }
-        assert_eq!(geo.limits().unwrap(), expected);
+        assert_eq!(geo.in_force().unwrap().limits, expected);
         assert_eq!(geo.set_limits(NOTHING).unwrap().limits, expected, "nothing named, nothing changed");
         assert!(stage.group_of(process.id()).is_some(), "{}", stage.name);
         geo.restore().unwrap();
-        assert_eq!((geo.limits().unwrap(), stage.group_of(process.id())), (before, None));
+        assert_eq!((geo.in_force().unwrap().limits, stage.group_of(process.id())), (before, None));
         geo.restore().unwrap();
     });
 }
@@ -114,7 +114,7 @@ fn containers_share_by_need_when_the_hardware_has_too_few_groups() {
         for (index, answer) in shared.iter().enumerate() {
             assert!(allows(answer.limits.llc, asked(index)));
             let me = stage.group_of(processes[index].id());
-            let same = |name: &ContainerName| {
+            let same = |name: &CgroupPath| {
                 let other: usize = name.as_str()[1..].parse().unwrap();
                 stage.group_of(processes[other].id()) == me
             };
@@ -169,7 +169,7 @@ fn all_threads_of_a_process_are_moved_and_strays_are_fetched() {
         // As if it had been started from outside the container.
         stage.groups().root().take(&procs, &|| Ok(vec![process.id()])).unwrap();
         assert!(!process.threads().iter().any(inside), "{}", stage.name);
-        geo.set_limits(limits).unwrap();
+        geo.gather().unwrap();
         assert!(process.threads().iter().all(inside), "{}", stage.name);
         geo.restore().unwrap();
     });

@@ -7,7 +7,7 @@ use std::{fs, io::ErrorKind, time::Duration};
 
 use ballast_api::{BytesPerSecond, Limit};
 use ballast_kernel::{
-    KernelError,
+    CgroupPath, KernelError,
     resctrl::{GroupName, ResctrlLimits, monitor::rates, schemata::PerDomain},
 };
 use nix::errno::Errno;
@@ -126,7 +126,7 @@ fn without_any_group_left_nothing_is_changed() {
         matches!(&error, KernelError::OutOfClosids { status, .. } if status.contains("CLOSID")),
         "{error:?}"
     );
-    assert_eq!((geo.limits().unwrap().llc, stage.group_of(process.id())), (Some(Limit::Max), None));
+    assert_eq!((geo.in_force().unwrap().limits.llc, stage.group_of(process.id())), (Some(Limit::Max), None));
     drop(others);
     geo.set_limits(llc(1e6)).unwrap();
     geo.restore().unwrap();
@@ -144,12 +144,12 @@ fn a_group_taken_by_others_meanwhile_makes_containers_share() {
     let answer = b.set_limits(llc(6e6)).unwrap();
     assert_eq!(answer.shared_with.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a"]);
     assert!(
-        allows(a.limits().unwrap().llc, 6e6)
+        allows(a.in_force().unwrap().limits.llc, 6e6)
             && a.counters().unwrap().occupancy.unwrap_err().contains("shares")
     );
     drop(others);
     assert!(b.set_limits(llc(6e6)).unwrap().shared_with.is_empty());
-    assert_eq!(a.limits().unwrap(), a.rounded(llc(2e6)).unwrap());
+    assert_eq!(a.in_force().unwrap().limits, a.rounded(llc(2e6)).unwrap());
     [a, b].iter().for_each(|container| container.restore().unwrap());
 }
 
@@ -159,15 +159,11 @@ fn a_failure_on_the_way_is_undone() {
     let (node, process) = (stage.node(), Process::idle());
     let geo = process.container(&node, "geo");
     let before = geo.set_limits(llc(4e6)).unwrap();
-    // A container whose processes cannot be listed when they are to be moved, and can before.
-    let looks = std::sync::atomic::AtomicU32::new(0);
+    // A container whose processes cannot be listed when they are to be moved.
     let id = process.id();
     let failing = node.container(
-        ballast_api::ContainerName::new("failing").unwrap(),
+        CgroupPath::new("failing").unwrap(),
         std::sync::Arc::new(move || {
-            if looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
-                return Ok(vec![]);
-            }
             let source = std::io::Error::from(Errno::EACCES);
             Err(KernelError::Io {
                 operation: "list",
@@ -180,7 +176,10 @@ fn a_failure_on_the_way_is_undone() {
     let error = failing.set_limits(llc(2e6)).unwrap_err();
     assert!(error.to_string().contains("cannot list"), "{error}");
     assert_eq!(stage.ours(), ["ballast-0"], "the second group is gone");
-    assert_eq!((geo.limits().unwrap(), failing.limits().unwrap().llc), (before.limits, Some(Limit::Max)));
+    assert_eq!(
+        (geo.in_force().unwrap().limits, failing.in_force().unwrap().limits.llc),
+        (before.limits, Some(Limit::Max))
+    );
     geo.restore().unwrap();
 }
 
@@ -274,7 +273,7 @@ proptest! {
             }
             prop_assert!(stage.groups().names().unwrap().len() <= 3);
             for (index, asked) in asked.iter().enumerate() {
-                let (limits, group) = (containers[index].limits().unwrap(), stage.group_of(processes[index].id()));
+                let (limits, group) = (containers[index].in_force().unwrap().limits, stage.group_of(processes[index].id()));
                 let whole = asked.is_some_and(|_| limits.llc == Some(Limit::Max) && limits.memory_bandwidth == Some(Limit::Max));
                 match asked {
                     None => prop_assert!(group.is_none()),

@@ -5,28 +5,32 @@
 //! remembered, and a start after a crash begins by removing every group that Ballast left.
 
 mod arrange;
+mod books;
 mod cache;
 mod hardware;
 
 use std::{
-    collections::BTreeMap,
     fmt,
-    path::PathBuf,
+    fs::File,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ballast_api::{Bytes, BytesPerSecond, ContainerName, Limit};
-use nix::errno::Errno;
+use ballast_api::{Amounts, Bytes, BytesPerSecond, Limit};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use tracing::debug;
 
 use super::{
-    group::{Group, GroupName},
+    group::GroupName,
     info::{Info, ResctrlMount},
     monitor::Counters,
-    sharing::Need,
     tasks::Procs,
 };
-use crate::error::KernelError;
+use crate::{error::KernelError, file, path::CgroupPath};
+use books::Books;
 use hardware::Hardware;
 
 /// Lists the processes of a container; none when it is gone.
@@ -41,13 +45,15 @@ pub struct ResctrlLimits {
     pub memory_bandwidth: Option<Limit<BytesPerSecond>>,
 }
 
-/// What holds after an order.
+/// What holds for a container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InForce {
     /// After the hardware's rounding, as read back.
     pub limits: ResctrlLimits,
     /// Containers of the same group, when the hardware had too few: these limits are theirs as well, together.
-    pub shared_with: Vec<ContainerName>,
+    pub shared_with: Vec<CgroupPath>,
+    /// Somebody else has changed the group's limits since Ballast wrote them.
+    pub disturbed: bool,
 }
 
 /// One machine's resctrl. Clones are the same machine.
@@ -56,32 +62,20 @@ pub struct ResctrlNode {
     books: Arc<Mutex<Books>>,
 }
 
-struct Books {
-    hardware: Hardware,
-    held: BTreeMap<ContainerName, Held>,
-}
-
-/// A container that has a group.
-#[derive(Clone)]
-struct Held {
-    need: Need,
-    pids: Pids,
-    group: GroupName,
-}
-
 impl ResctrlNode {
     /// Looks at what the machine offers, and removes the groups that an earlier run of Ballast left (their tasks go back to
     /// the root group). `peak` is the most that the node's memory can deliver: limits in percent are refused without it.
     ///
     /// # Errors
-    /// When a file cannot be read or holds what no kernel writes, or a leftover cannot be removed.
+    /// [`KernelError::ResctrlInUse`] while another one, of this process or another, is open. When a file cannot be read or holds what no kernel writes, or a leftover cannot be removed.
     pub fn open(
         mount: &ResctrlMount,
         proc: PathBuf,
         peak: Option<BytesPerSecond>,
     ) -> Result<Self, KernelError> {
+        let lock = lock(&mount.point.join("info"))?;
         let hardware = Hardware::probe(mount, Procs::new(proc), peak)?;
-        let node = Self { books: Arc::new(Mutex::new(Books { hardware, held: BTreeMap::new() })) };
+        let node = Self { books: Arc::new(Mutex::new(Books::new(hardware, lock))) };
         node.sweep()?;
         Ok(node)
     }
@@ -90,6 +84,12 @@ impl ResctrlNode {
     #[must_use]
     pub fn info(&self) -> Info {
         self.books().hardware.info.clone()
+    }
+
+    /// How much there is of cache and memory bandwidth; absent where it is not known.
+    #[must_use]
+    pub fn capacity(&self) -> Amounts {
+        self.books().hardware.amounts()
     }
 
     /// Removes every group that is Ballast's by name and holds no container of this run, and answers their names. Groups of
@@ -101,7 +101,7 @@ impl ResctrlNode {
         let books = self.books();
         let mut removed = Vec::new();
         for name in books.hardware.groups.names()?.into_iter().filter(|name| GroupName::is_ours(name)) {
-            if !books.held.values().any(|held| held.group.as_str() == name) {
+            if !books.holds(&name) {
                 books.hardware.groups.existing(&name).remove()?;
                 removed.push(name);
             }
@@ -111,8 +111,22 @@ impl ResctrlNode {
 
     /// The limits of a container, whose processes are those that `pids` lists.
     #[must_use]
-    pub fn container(&self, name: ContainerName, pids: Pids) -> ResctrlControl {
-        ResctrlControl { node: self.clone(), name, pids }
+    pub fn container(&self, path: CgroupPath, pids: Pids) -> ResctrlControl {
+        ResctrlControl { node: self.clone(), path, pids }
+    }
+
+    /// Limits several containers in one arrangement, all or none: see [`ResctrlControl::set_limits`]. Answers what is in
+    /// force, in the order of the orders.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_limits(
+        &self,
+        orders: &[(&ResctrlControl, ResctrlLimits)],
+    ) -> Result<Vec<InForce>, KernelError> {
+        let mut books = self.books();
+        books.order(orders)?;
+        orders.iter().map(|(control, _)| books.in_force(&control.path)).collect()
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -123,7 +137,7 @@ impl ResctrlNode {
 
 impl fmt::Debug for ResctrlNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResctrlNode").field("containers", &self.books().held.keys()).finish_non_exhaustive()
+        f.debug_struct("ResctrlNode").field("books", &self.books()).finish()
     }
 }
 
@@ -131,36 +145,23 @@ impl fmt::Debug for ResctrlNode {
 #[derive(Clone)]
 pub struct ResctrlControl {
     node: ResctrlNode,
-    name: ContainerName,
+    path: CgroupPath,
     pids: Pids,
 }
 
 impl fmt::Debug for ResctrlControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResctrlControl").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ResctrlControl").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
 impl ResctrlControl {
-    /// Reads the limits in force: [`Limit::Max`] for a container that was not given a group.
+    /// Reads what is in force: no limit for a container that was not given a group.
     ///
     /// # Errors
     /// When a file cannot be read or is odd.
-    pub fn limits(&self) -> Result<ResctrlLimits, KernelError> {
-        Ok(self.in_force(&self.node.books())?.limits)
-    }
-
-    fn in_force(&self, books: &Books) -> Result<InForce, KernelError> {
-        let Some(held) = books.held.get(&self.name) else {
-            let limits = books.hardware.limits_of(books.hardware.full())?;
-            return Ok(InForce { limits, shared_with: Vec::new() });
-        };
-        let shares = |other: &Held| other.group == held.group;
-        let shared_with = books.held.iter().filter(|(name, other)| **name != self.name && shares(other));
-        Ok(InForce {
-            limits: books.hardware.limits_in(&books.group_of(held))?,
-            shared_with: shared_with.map(|(name, _)| name.clone()).collect(),
-        })
+    pub fn in_force(&self) -> Result<InForce, KernelError> {
+        self.node.books().in_force(&self.path)
     }
 
     /// What [`Self::set_limits`] would put in force if the container has a group alone: rounded up to whole ways and steps.
@@ -170,15 +171,15 @@ impl ResctrlControl {
     /// [`KernelError::LimitUnavailable`] when the machine cannot limit a resource that is named.
     pub fn rounded(&self, limits: ResctrlLimits) -> Result<ResctrlLimits, KernelError> {
         let books = self.node.books();
-        let need = books.hardware.need(limits, books.need_of(&self.name))?;
+        let need = books.hardware.need(limits, books.need_of(&self.path))?;
         books.hardware.limits_of(need)
     }
 
     /// Limits the container, in a group of its own or, when the hardware has no more, in one shared with those whose needs
-    /// are nearest; then each of them may get more than it asked, never less. Moves all its tasks there, also those that
-    /// came since the last order: a process that entered the container from outside begins in the root group, so repeat
-    /// the order now and then. What is in force already is not written again. A limit of all there is is no limit: the
-    /// container goes back to the root group, whatever others have made of that one.
+    /// are nearest; then each of them may get more than it asked, never less. Moves all its tasks there; for those that come
+    /// later there is [`Self::gather`]. What is in force already is not written again, nor a group that somebody else
+    /// changed and that none of the ordered containers is in. A limit of all there is is no limit: the container goes back
+    /// to the root group, whatever others have made of that one.
     ///
     /// # Errors
     /// [`KernelError::LimitUnavailable`] and [`KernelError::ForeignGroup`] before anything is written;
@@ -186,24 +187,36 @@ impl ResctrlControl {
     /// Whatever it is, what was done is undone.
     pub fn set_limits(&self, limits: ResctrlLimits) -> Result<InForce, KernelError> {
         let mut books = self.node.books();
-        let before = books.need_of(&self.name);
-        let need = books.hardware.need(limits, before)?;
-        if need == books.hardware.full() {
-            books.release(&self.name)?;
-        } else {
-            books.hardware.refuse_foreign(&self.name, &self.pids)?;
-            books.hold(&self.name, need, &self.pids)?;
-        }
-        self.in_force(&books)
+        books.order(&[(self, limits)])?;
+        books.in_force(&self.path)
+    }
+
+    /// Moves in the tasks that entered the container from outside since the last order: they begin in the root group. A
+    /// container without a group is left as it is.
+    ///
+    /// # Errors
+    /// [`KernelError::ForeignGroup`] when somebody has put a task elsewhere, which then stays there; others when the
+    /// kernel refuses.
+    pub fn gather(&self) -> Result<(), KernelError> {
+        self.node.books().gather(&self.path)
+    }
+
+    /// Refuses a container with a task in a control or monitoring group that Ballast did not make.
+    ///
+    /// # Errors
+    /// [`KernelError::ForeignGroup`]; others when a file cannot be read.
+    pub fn refuse_foreign(&self) -> Result<(), KernelError> {
+        let hardware = &self.node.books().hardware;
+        hardware.refuse(&hardware.foreign_tasks()?, &self.path, &self.pids)
     }
 
     /// Gives the container's tasks back to the root group and removes its group when nobody else is in it. A container
-    /// without a group is left as it is.
+    /// without a group is left as it is, and so is a task that somebody has put elsewhere.
     ///
     /// # Errors
     /// When the kernel refuses; then the container stays limited and this can be repeated.
     pub fn restore(&self) -> Result<(), KernelError> {
-        self.node.books().release(&self.name)
+        self.node.books().release(&self.path)
     }
 
     /// Reads the counters of the container's group. Absent, with the reason, for a container that has none or shares it: the
@@ -212,50 +225,18 @@ impl ResctrlControl {
     /// # Errors
     /// When a file cannot be read or is odd.
     pub fn counters(&self) -> Result<Counters, KernelError> {
-        let books = self.node.books();
-        if let Err(reason) = &books.hardware.info.monitoring {
-            return Ok(Counters::absent(&reason.0));
-        }
-        let Some(held) = books.held.get(&self.name) else {
-            return Ok(Counters::absent(
-                "the container has no resctrl group: it is measured while it is limited",
-            ));
-        };
-        if books.held.values().filter(|other| other.group == held.group).count() > 1 {
-            return Ok(Counters::absent(
-                "the container shares its resctrl group, which is measured as a whole",
-            ));
-        }
-        books.group_of(held).counters()
+        self.node.books().counters(&self.path)
     }
 }
 
-impl Books {
-    fn group_of(&self, held: &Held) -> Group {
-        self.hardware.groups.existing(held.group.as_str())
-    }
-
-    fn need_of(&self, name: &ContainerName) -> Need {
-        self.held.get(name).map_or(self.hardware.full(), |held| held.need)
-    }
-
-    fn hold(&mut self, name: &ContainerName, need: Need, pids: &Pids) -> Result<(), KernelError> {
-        let mut wanted: BTreeMap<_, _> =
-            self.held.iter().map(|(name, held)| (name.clone(), (held.need, held.pids.clone()))).collect();
-        wanted.insert(name.clone(), (need, pids.clone()));
-        self.held = arrange::arrange(&self.hardware, &self.held, &wanted, Some(name))?;
-        Ok(())
-    }
-
-    fn release(&mut self, name: &ContainerName) -> Result<(), KernelError> {
-        let Some(held) = self.held.get(name) else { return Ok(()) };
-        let pids = gone_is_none(&held.pids);
-        self.hardware.groups.root().take(&self.hardware.procs, &pids)?;
-        let others = self.held.iter().filter(|(other, _)| *other != name);
-        let wanted = others.map(|(name, held)| (name.clone(), (held.need, held.pids.clone()))).collect();
-        self.held = arrange::arrange(&self.hardware, &self.held, &wanted, None)?;
-        Ok(())
-    }
+/// Locks the folder that every resctrl mount has, until the file is closed. The kernel's documentation (section "Locking
+/// on resctrl") gives the lock of the root folder to those who change groups for a moment: it is not held for long.
+fn lock(info: &Path) -> Result<Flock<File>, KernelError> {
+    let folder = File::open(info).map_err(file::failed("open", info))?;
+    Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => KernelError::ResctrlInUse { path: info.to_owned() },
+        errno => file::failed("lock", info)(errno.into()),
+    })
 }
 
 /// A container that is gone has no processes.

@@ -81,32 +81,49 @@ impl Group {
         procs: &Procs,
         pids: &dyn Fn() -> Result<Vec<u32>, KernelError>,
     ) -> Result<usize, KernelError> {
+        let outside = || {
+            let wanted = procs.threads(&pids()?)?;
+            Ok(wanted.difference(&self.tasks()?).copied().collect())
+        };
+        self.take_all(&outside)
+    }
+
+    /// Moves those threads of the processes that `pids` lists from this group into another that are here; whoever is in a
+    /// third group stays there. Looks again as [`Self::take`] does.
+    ///
+    /// # Errors
+    /// Those of [`Self::take`].
+    pub fn hand_over(
+        &self,
+        to: &Self,
+        procs: &Procs,
+        pids: &dyn Fn() -> Result<Vec<u32>, KernelError>,
+    ) -> Result<usize, KernelError> {
+        let here = || {
+            let wanted = procs.threads(&pids()?)?;
+            Ok(wanted.intersection(&self.tasks()?).copied().collect())
+        };
+        to.take_all(&here)
+    }
+
+    /// Takes what is `left`, until nothing is.
+    fn take_all(&self, left: &dyn Fn() -> Result<Vec<u32>, KernelError>) -> Result<usize, KernelError> {
         let mut moved = 0;
         for _ in 0..ROUNDS {
-            let outside = self.outside(procs, pids)?;
-            if outside.is_empty() {
+            let tasks = left()?;
+            if tasks.is_empty() {
                 return Ok(moved);
             }
-            for task in outside {
+            for task in tasks {
                 moved += usize::from(self.take_task(task)?);
             }
         }
-        let outside = self.outside(procs, pids)?;
-        if outside.is_empty() {
+        let tasks = left()?;
+        if tasks.is_empty() {
             return Ok(moved);
         }
-        let tasks = outside.into_iter().take(NAMED).collect();
+        let tasks = tasks.into_iter().take(NAMED).collect();
         Err(KernelError::TasksOutside { path: self.folder().to_owned(), attempts: ROUNDS, tasks })
-    }
-
-    fn outside(
-        &self,
-        procs: &Procs,
-        pids: &dyn Fn() -> Result<Vec<u32>, KernelError>,
-    ) -> Result<Vec<u32>, KernelError> {
-        let wanted = procs.threads(&pids()?)?;
-        let inside = self.tasks()?;
-        Ok(wanted.difference(&inside).copied().collect())
     }
 
     /// Moves one task. False when it has ended.

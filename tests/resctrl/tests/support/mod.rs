@@ -11,9 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ballast_api::{Bytes, BytesPerSecond, ContainerName, Limit};
-use ballast_kernel::resctrl::{
-    Group, GroupName, Groups, ResctrlControl, ResctrlLimits, ResctrlMount, ResctrlNode, control::Pids,
+use ballast_api::{Bytes, BytesPerSecond, Limit};
+use ballast_kernel::{
+    CgroupPath,
+    resctrl::{
+        Group, GroupName, Groups, ResctrlControl, ResctrlLimits, ResctrlMount, ResctrlNode, control::Pids,
+    },
 };
 use ballast_resctrl_emulator::hardware::FLAVOURS;
 use nix::{
@@ -229,7 +232,7 @@ impl Process {
 
     /// As the container of this name.
     pub(crate) fn container(&self, node: &ResctrlNode, name: &str) -> ResctrlControl {
-        node.container(ContainerName::new(name).unwrap(), self.family())
+        node.container(CgroupPath::new(name).unwrap(), self.family())
     }
 
     pub(crate) fn end(&mut self) {

@@ -5,12 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ballast_api::ContainerName;
 use tracing::{info, warn};
 
-use super::{Held, Pids, gone_is_none, hardware::Hardware};
+use super::{
+    Pids,
+    books::{Held, Holders},
+    gone_is_none,
+    hardware::Hardware,
+};
 use crate::{
     error::KernelError,
+    path::CgroupPath,
     resctrl::{
         group::{Group, GroupName},
         schemata::{PerDomain, Schemata},
@@ -19,37 +24,40 @@ use crate::{
 };
 
 /// What every container needs, and its processes.
-type Wanted = BTreeMap<ContainerName, (Need, Pids)>;
-/// Who is in which group.
-type Books = BTreeMap<ContainerName, Held>;
+pub(super) type Wanted = BTreeMap<CgroupPath, (Need, Pids)>;
 
 /// Gives every container of `wanted` a group, and removes the groups of `before` that are not needed any more. Tasks are
-/// moved of those containers whose group is another than before, and of `touched`.
+/// moved of those containers whose group is another than before. Of the `disturbed` groups, those keep the limits that
+/// somebody else gave them whose members are the same as before and none of them touched.
 ///
 /// # Errors
 /// When the kernel refuses; then everything is as before.
 pub(super) fn arrange(
     hardware: &Hardware,
-    before: &Books,
+    before: &Holders,
     wanted: &Wanted,
-    touched: Option<&ContainerName>,
-) -> Result<Books, KernelError> {
+    touched: &BTreeSet<&CgroupPath>,
+    disturbed: &BTreeSet<GroupName>,
+) -> Result<Holders, KernelError> {
     let newcomers = wanted.iter().filter(|(name, _)| !before.contains_key(*name));
     let newcomers = newcomers.map(|(_, (_, pids))| pids.clone()).collect();
     let limits = limits_before(hardware, before)?;
-    let mut work = Work { hardware, before, limits, newcomers, created: Vec::new() };
+    let mut work = Work { hardware, before, touched, disturbed, limits, newcomers, created: Vec::new() };
     let after = match work.assign(wanted) {
         Ok(after) => after,
         Err(error) => return Err(work.undo(error)),
     };
-    if let Err(error) = work.fill(&after, touched) {
+    if let Err(error) = work.fill(&after) {
         return Err(work.undo(error));
     }
     work.remove_unused(&after);
     Ok(after)
 }
 
-fn limits_before(hardware: &Hardware, before: &Books) -> Result<BTreeMap<GroupName, Schemata>, KernelError> {
+fn limits_before(
+    hardware: &Hardware,
+    before: &Holders,
+) -> Result<BTreeMap<GroupName, Schemata>, KernelError> {
     let names: BTreeSet<_> = before.values().map(|held| &held.group).collect();
     names.into_iter().map(|name| Ok((name.clone(), group(hardware, name).schemata()?))).collect()
 }
@@ -60,7 +68,9 @@ fn group(hardware: &Hardware, name: &GroupName) -> Group {
 
 struct Work<'a> {
     hardware: &'a Hardware,
-    before: &'a Books,
+    before: &'a Holders,
+    touched: &'a BTreeSet<&'a CgroupPath>,
+    disturbed: &'a BTreeSet<GroupName>,
     /// Of the groups that were there, as they were.
     limits: BTreeMap<GroupName, Schemata>,
     /// Containers that had none.
@@ -70,7 +80,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Finds a group for everybody, making those that are missing. When the hardware has fewer than it said, more share.
-    fn assign(&mut self, wanted: &Wanted) -> Result<Books, KernelError> {
+    fn assign(&mut self, wanted: &Wanted) -> Result<Holders, KernelError> {
         let needs: Vec<_> = wanted.values().map(|(need, _)| *need).collect();
         let mut capacity = self.hardware.capacity()?.max(self.limits.len()).max(1);
         loop {
@@ -131,24 +141,52 @@ impl Work<'_> {
     }
 
     /// Writes limits that are not in force yet, and moves tasks.
-    fn fill(&self, after: &Books, touched: Option<&ContainerName>) -> Result<(), KernelError> {
+    fn fill(&self, after: &Holders) -> Result<(), KernelError> {
         for (name, lines) in self.lines(after)? {
+            if self.is_left_alone(&name, after) {
+                continue;
+            }
             let group = group(self.hardware, &name);
             let changed = lines.that_differ_from(&group.schemata()?);
             group.write_schemata(&changed)?;
         }
-        for (name, held) in after {
-            let moves = self.before.get(name).is_none_or(|before| before.group != held.group);
-            if moves || touched == Some(name) {
-                let pids = gone_is_none(&held.pids);
-                group(self.hardware, &held.group).take(&self.hardware.procs, &pids)?;
-            }
+        for (path, held) in after {
+            self.move_in(path, held)?;
+        }
+        let root = self.hardware.groups.root();
+        for (_, held) in self.before.iter().filter(|(path, _)| !after.contains_key(*path)) {
+            self.hand_over(held, &root)?;
         }
         Ok(())
     }
 
+    /// All tasks of a newcomer, and of who had another group those that were in it: somebody may have put the rest elsewhere.
+    fn move_in(&self, path: &CgroupPath, held: &Held) -> Result<(), KernelError> {
+        let to = group(self.hardware, &held.group);
+        match self.before.get(path) {
+            Some(before) if before.group == held.group => Ok(()),
+            Some(before) => self.hand_over(before, &to),
+            None => to.take(&self.hardware.procs, &gone_is_none(&held.pids)).map(drop),
+        }
+    }
+
+    fn hand_over(&self, from: &Held, to: &Group) -> Result<(), KernelError> {
+        let moved =
+            group(self.hardware, &from.group).hand_over(to, &self.hardware.procs, &gone_is_none(&from.pids));
+        moved.map(drop)
+    }
+
+    fn is_left_alone(&self, name: &GroupName, after: &Holders) -> bool {
+        let members = |holders: &Holders| -> BTreeSet<CgroupPath> {
+            let inside = holders.iter().filter(|(_, held)| held.group == *name);
+            inside.map(|(path, _)| path.clone()).collect()
+        };
+        let (old, new) = (members(self.before), members(after));
+        self.disturbed.contains(name) && old == new && new.iter().all(|path| !self.touched.contains(path))
+    }
+
     /// The limits of every group. Masks that fit are kept, so that caches stay warm; the others are placed around them.
-    fn lines(&self, after: &Books) -> Result<BTreeMap<GroupName, Schemata>, KernelError> {
+    fn lines(&self, after: &Holders) -> Result<BTreeMap<GroupName, Schemata>, KernelError> {
         let mut needs = BTreeMap::<&GroupName, Need>::new();
         for held in after.values() {
             needs.entry(&held.group).and_modify(|need| *need = need.and(held.need)).or_insert(held.need);
@@ -180,7 +218,7 @@ impl Work<'_> {
     }
 
     /// Removes what nobody needs. What cannot be removed now is found by the next sweep.
-    fn remove_unused(&self, after: &Books) {
+    fn remove_unused(&self, after: &Holders) {
         for name in self.limits.keys().chain(&self.created) {
             if after.values().any(|held| held.group == *name) {
                 continue;
@@ -216,8 +254,8 @@ impl Work<'_> {
     }
 }
 
-fn books(wanted: &Wanted, shares: &[Share], names: &[GroupName]) -> Books {
-    let mut books = Books::new();
+fn books(wanted: &Wanted, shares: &[Share], names: &[GroupName]) -> Holders {
+    let mut books = Holders::new();
     let containers: Vec<_> = wanted.iter().collect();
     for (share, group) in shares.iter().zip(names) {
         for member in &share.members {

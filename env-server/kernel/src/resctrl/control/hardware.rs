@@ -2,9 +2,9 @@
 //!
 //! Must not know which container has which group.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use ballast_api::{BytesPerSecond, ContainerName, Limit, Resource};
+use ballast_api::{Amounts, Bytes, BytesPerSecond, Limit, Resource};
 
 use super::{
     Pids, ResctrlLimits,
@@ -14,8 +14,9 @@ use super::{
 use crate::{
     error::KernelError,
     file,
+    path::CgroupPath,
     resctrl::{
-        bandwidth::{Machine, Scale, Unit},
+        bandwidth::{Machine, NO_PEAK, Scale, Unit},
         group::{Group, GroupName, Groups},
         info::{Absent, Info, ResctrlMount},
         schemata::{PerDomain, Schemata},
@@ -67,6 +68,16 @@ impl Hardware {
         }
     }
 
+    /// How much there is; absent where it is not known.
+    pub(super) fn amounts(&self) -> Amounts {
+        let whole = |cache: &Arc<Cache>| Bytes::saturating(f64::from(cache.all()) * cache.bytes_per_ways());
+        Amounts {
+            llc: self.cache.as_ref().map(whole),
+            memory_bandwidth: self.bandwidth.as_ref().and_then(|bandwidth| bandwidth.machine.peak),
+            ..Amounts::default()
+        }
+    }
+
     /// What `limits` ask of the hardware; what they do not name stays as it is in `before`.
     pub(super) fn need(&self, limits: ResctrlLimits, before: Need) -> Result<Need, KernelError> {
         let unavailable =
@@ -100,14 +111,13 @@ impl Hardware {
 
     /// The limits in force in a group. The domains' masks are Ballast's and equally wide; should somebody have changed one,
     /// what they hold together is the limit.
-    pub(super) fn limits_in(&self, group: &Group) -> Result<ResctrlLimits, KernelError> {
-        let schemata = group.schemata()?;
+    pub(super) fn limits_in(&self, group: &Group, schemata: &Schemata) -> Result<ResctrlLimits, KernelError> {
         let odd =
             || file::unexpected(&group.folder().join("schemata"), &schemata.to_string(), "a group's limits");
         let llc = match &self.cache {
             None => None,
             Some(cache) => {
-                let masks = cache.masks(&schemata).ok_or_else(odd)?;
+                let masks = cache.masks(schemata).ok_or_else(odd)?;
                 let forbidden = self.forbidden()?;
                 Some(cache.limit_of(&masks, &forbidden))
             }
@@ -188,23 +198,42 @@ impl Hardware {
         Ok(names.map(|name| self.groups.existing(&name)).collect())
     }
 
-    /// Refuses a container with a task in a control or monitoring group of somebody else.
-    pub(super) fn refuse_foreign(&self, name: &ContainerName, pids: &Pids) -> Result<(), KernelError> {
-        let threads = self.procs.threads(&gone_is_none(pids)()?)?;
+    /// Tasks that are in a control or monitoring group of somebody else.
+    pub(super) fn foreign_tasks(&self) -> Result<ForeignTasks, KernelError> {
+        let mut foreign = Vec::new();
         for group in self.foreign_groups()?.into_iter().chain(self.groups.root().monitoring_groups()?) {
-            let inside = match group.tasks() {
-                Err(error) if error.is_gone() => continue,
-                other => other?,
-            };
-            let tasks: Vec<_> = threads.intersection(&inside).copied().take(NAMED).collect();
+            match group.tasks() {
+                Err(error) if error.is_gone() => {}
+                other => foreign.push((group.folder().to_owned(), other?)),
+            }
+        }
+        Ok(ForeignTasks(foreign))
+    }
+
+    /// Refuses a container with a task among them.
+    pub(super) fn refuse(
+        &self,
+        foreign: &ForeignTasks,
+        path: &CgroupPath,
+        pids: &Pids,
+    ) -> Result<(), KernelError> {
+        if foreign.0.iter().all(|(_, tasks)| tasks.is_empty()) {
+            return Ok(());
+        }
+        let threads = self.procs.threads(&gone_is_none(pids)()?)?;
+        for (group, inside) in &foreign.0 {
+            let tasks: Vec<_> = threads.intersection(inside).copied().take(NAMED).collect();
             if !tasks.is_empty() {
-                let group = group.folder().to_owned();
-                return Err(KernelError::ForeignGroup { container: name.to_string(), group, tasks });
+                let (container, group) = (path.to_string(), group.clone());
+                return Err(KernelError::ForeignGroup { container, group, tasks });
             }
         }
         Ok(())
     }
 }
+
+/// The folders of groups that are not Ballast's, and the tasks in each.
+pub(super) struct ForeignTasks(Vec<(PathBuf, BTreeSet<u32>)>);
 
 fn reason<T>(found: &Result<T, Absent>) -> &str {
     found.as_ref().err().map_or("resctrl does not say how large it is", |absent| absent.0.as_str())
@@ -217,6 +246,10 @@ fn bandwidth(info: &mut Info, schemata: &Schemata, peak: Option<BytesPerSecond>)
         info.bandwidth = Err(Absent("resctrl's root group has no MB line".to_owned()));
         return None;
     };
+    if found.unit == Unit::Percent && peak.is_none_or(|peak| peak == BytesPerSecond::ZERO) {
+        info.bandwidth = Err(Absent(NO_PEAK.to_owned()));
+        return None;
+    }
     let largest = values.values().max().and_then(|value| u32::try_from(*value).ok());
     let full = match found.unit {
         Unit::Percent => 100,

@@ -16,6 +16,7 @@ struct Fake {
 impl Fake {
     fn new(files: &[(&str, &str)]) -> Self {
         let fake = Self { folder: tempfile::tempdir().unwrap(), mebibytes: false };
+        fs::create_dir(fake.folder.path().join("info")).unwrap();
         for (path, text) in files {
             fake.put(path, text);
         }
@@ -50,7 +51,7 @@ const INTEL: [(&str, &str); 11] = [
 
 fn container(node: &ResctrlNode, pids: &[u32]) -> ResctrlControl {
     let pids = pids.to_vec();
-    node.container(ContainerName::new("geo").unwrap(), Arc::new(move || Ok(pids.clone())))
+    node.container(CgroupPath::new("geo").unwrap(), Arc::new(move || Ok(pids.clone())))
 }
 
 fn llc(bytes: f64) -> ResctrlLimits {
@@ -67,7 +68,7 @@ const UNLIMITED: ResctrlLimits = ResctrlLimits { llc: Some(Limit::Max), memory_b
 fn a_container_without_a_group_is_unlimited_and_limits_are_rounded_up() {
     let fake = Fake::new(&INTEL);
     let geo = container(&fake.open(Some(100e9)).unwrap(), &[]);
-    assert_eq!(geo.limits().unwrap(), UNLIMITED);
+    assert_eq!(geo.in_force().unwrap().limits, UNLIMITED);
     // A way of both domains holds 100 + 200 bytes.
     assert_eq!(geo.rounded(llc(601.0)).unwrap().llc, llc(900.0).llc);
     assert_eq!(geo.rounded(llc(900.0)).unwrap().llc, llc(900.0).llc);
@@ -95,7 +96,7 @@ fn what_the_machine_cannot_limit_is_refused_with_the_reason() {
     assert!(refusal(&bare, bandwidth(1e9)).1.contains("info/MB"));
     assert!(refusal(&bare, llc(1.0)).1.contains("info/L3"));
     let unknown = ResctrlLimits { llc: None, memory_bandwidth: None };
-    assert_eq!(container(&bare.open(None).unwrap(), &[]).limits().unwrap(), unknown);
+    assert_eq!(container(&bare.open(None).unwrap(), &[]).in_force().unwrap().limits, unknown);
     let sizeless = Fake::new(&INTEL);
     sizeless.put("size", "L3:0=0;4=0\n");
     assert!(refusal(&sizeless, llc(1.0)).1.contains("bytes"));
@@ -126,6 +127,18 @@ fn leftovers_are_removed_and_nobody_elses_groups() {
     assert_eq!(node.sweep().unwrap(), Vec::<String>::new(), "opening swept already");
     let left = |name: &str| fake.folder.path().join(name).exists();
     assert!(!left("ballast-0") && !left("ballast-17") && left("ballast-x") && left("theirs"));
+}
+
+#[test]
+fn one_machine_has_one_owner() {
+    let fake = Fake::new(&INTEL);
+    let first = fake.open(None).unwrap();
+    let geo = container(&first, &[]);
+    drop(first);
+    let refused = fake.open(None).unwrap_err();
+    assert!(matches!(&refused, KernelError::ResctrlInUse { .. }), "{refused}: a control is still there");
+    drop(geo);
+    fake.open(None).unwrap();
 }
 
 #[test]

@@ -1,0 +1,408 @@
+//! A node that lends caches and memory bandwidth: real cgroups and processes, over the emulator and over real hardware
+//! where `BALLAST_TEST_RESCTRL` names it.
+//!
+//! What a lender does with every resource is tested beside it: here is what only resctrl brings.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use ballast_api::{
+    AppliedLimits, Bytes, BytesPerSecond, Capability, ContainerName, ContainerState, Cores, Limit,
+    LimitChange, Limits, NodeError, Plan, SystemClock,
+};
+use ballast_env_server::{
+    discovery::Discovery,
+    journal::Journal,
+    lender::{Lender, Means},
+    machine::{Machine, Roots},
+    metrics::Metrics,
+};
+use ballast_kernel::{Cgroup, CgroupTree, Hierarchy, resctrl::tasks::Procs};
+use proptest::prelude::*;
+use support::{PEAK, Process, Stage, allows, stage};
+use tempfile::TempDir;
+
+const LEASE: Duration = Duration::from_secs(30);
+const START: Duration = Duration::ZERO;
+
+/// Containers with a process each, and where the node keeps its journal.
+struct Scene<'a> {
+    stage: &'a Stage,
+    parent: Cgroup,
+    tree: CgroupTree,
+    processes: BTreeMap<String, Process>,
+    state: TempDir,
+}
+
+impl<'a> Scene<'a> {
+    fn new(stage: &'a Stage, names: &[&str]) -> Self {
+        static SCENES: AtomicU32 = AtomicU32::new(0);
+        let tree = CgroupTree::new(Hierarchy::find(Path::new("/proc/self/mountinfo")).unwrap());
+        let scene = SCENES.fetch_add(1, Ordering::Relaxed);
+        let parent = tree.create(&format!("ballast-caches-{}-{scene}", std::process::id())).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let mut scene = Self { stage, parent, tree, processes: BTreeMap::new(), state };
+        names.iter().for_each(|name| scene.add(name));
+        scene
+    }
+
+    fn add(&mut self, name: &str) {
+        let container = self.tree.create(&format!("{}/{name}", self.parent.path())).unwrap();
+        let process = Process::idle();
+        container.attach(process.id()).unwrap();
+        self.processes.insert(name.to_owned(), process);
+    }
+
+    fn remove(&mut self, name: &str) {
+        drop(self.processes.remove(name));
+        self.tree.find(&format!("{}/{name}", self.parent.path())).unwrap().unwrap().remove().unwrap();
+    }
+
+    /// A node that begins: after another one that was killed, if there was one.
+    fn node(&self) -> Lender {
+        let peak = BytesPerSecond::new(PEAK).unwrap();
+        let machine = Machine::new(self.tree.hierarchy().clone(), Roots::default(), Cores::new(2.0).unwrap());
+        let means = Means {
+            machine: machine.with_resctrl(&self.stage.mount, Some(peak)),
+            discovery: Discovery::of_parents(&[self.parent.path().clone()]),
+            sample_interval: Duration::ZERO,
+            clock: Arc::new(SystemClock),
+            metrics: Arc::new(Metrics::default()),
+            journal: Journal::new(self.state.path(), "this boot"),
+        };
+        Lender::open(means, START).unwrap()
+    }
+
+    /// Whether the container's process is in a group of Ballast's.
+    fn is_limited(&self, name: &str) -> bool {
+        self.stage.group_of(self.processes[name].id()).is_some()
+    }
+}
+
+impl Drop for Scene<'_> {
+    fn drop(&mut self) {
+        self.processes.clear();
+        self.parent.remove().unwrap();
+    }
+}
+
+fn llc(bytes: f64) -> Limits {
+    Limits { llc: Some(Limit::At(Bytes::new(bytes).unwrap())), ..Limits::default() }
+}
+
+fn bandwidth(bytes: f64) -> Limits {
+    Limits { memory_bandwidth: Some(Limit::At(BytesPerSecond::new(bytes).unwrap())), ..Limits::default() }
+}
+
+fn plan(changes: &[(&str, Limits)]) -> Plan {
+    let change = |(name, limits): &(&str, Limits)| LimitChange { container: named(name), limits: *limits };
+    Plan {
+        generation: 1,
+        lease_seconds: LEASE.as_secs_f64(),
+        dry_run: false,
+        changes: changes.iter().map(change).collect(),
+    }
+}
+
+fn named(name: &str) -> ContainerName {
+    ContainerName::new(name).unwrap()
+}
+
+fn apply(node: &mut Lender, changes: &[(&str, Limits)], now: Duration) -> Vec<AppliedLimits> {
+    node.apply(&plan(changes), now).unwrap().applied
+}
+
+fn state(node: &mut Lender, name: &str, now: Duration) -> ContainerState {
+    node.containers(now).unwrap().into_iter().find(|state| state.name.as_str() == name).unwrap()
+}
+
+const FREE: (Option<Limit<Bytes>>, Option<Limit<BytesPerSecond>>) = (Some(Limit::Max), Some(Limit::Max));
+
+fn caches(limits: &Limits) -> (Option<Limit<Bytes>>, Option<Limit<BytesPerSecond>>) {
+    (limits.llc, limits.memory_bandwidth)
+}
+
+#[test]
+fn caches_and_bandwidth_are_lent_and_taken_back() {
+    for flavour in ["intel", "intel-cdp", "intel-mbps", "amd", "amd-cdp", "real"] {
+        let Some(stage) = stage("caches_and_bandwidth_are_lent_and_taken_back", flavour) else { continue };
+        let scene = Scene::new(&stage, &["geo", "rate"]);
+        let mut node = scene.node();
+        let asked = llc(4e6).or(bandwidth(20e9));
+        let applied = apply(&mut node, &[("geo", asked)], START).remove(0);
+        assert_eq!(caches(&applied.before), FREE, "{flavour}");
+        assert!(
+            allows(applied.applied.llc, 4e6) && allows(applied.applied.memory_bandwidth, 20e9),
+            "{flavour}"
+        );
+        assert!(applied.applied.llc != FREE.0 && applied.applied.memory_bandwidth != FREE.1, "{flavour}");
+        let geo = state(&mut node, "geo", START);
+        assert_eq!(caches(&geo.limits), caches(&applied.applied), "{flavour}: what is told is in force");
+        assert_eq!((caches(&geo.baseline), geo.drift.iter().count()), (FREE, 0));
+        assert!(scene.is_limited("geo") && !scene.is_limited("rate"));
+        // The other one is left as it is.
+        let changed = apply(&mut node, &[("geo", llc(8e6))], START).remove(0);
+        assert!(changed.applied.memory_bandwidth.is_none());
+        assert_eq!(state(&mut node, "geo", START).limits.memory_bandwidth, applied.applied.memory_bandwidth);
+        node.expire(LEASE);
+        assert_eq!(caches(&state(&mut node, "geo", LEASE).limits), FREE);
+        assert!(!scene.is_limited("geo") && stage.ours().is_empty(), "{flavour}: {:?}", stage.ours());
+    }
+}
+
+#[test]
+fn what_a_machine_cannot_limit_is_said_and_the_rest_goes_on() {
+    let Some(stage) = stage("what_a_machine_cannot_limit_is_said_and_the_rest_goes_on", "haswell") else {
+        return;
+    };
+    let scene = Scene::new(&stage, &["geo"]);
+    let machine = Machine::new(scene.tree.hierarchy().clone(), Roots::default(), Cores::new(2.0).unwrap());
+    let told = machine.clone().with_resctrl(&stage.mount, None).capabilities();
+    let Some(Capability::Available { mechanism }) = told.llc else { panic!("{told:?}") };
+    assert_eq!(mechanism, "resctrl L3: 20 ways, at least 2 for a container; 3 groups");
+    let Some(Capability::Unavailable { reason }) = told.memory_bandwidth else { panic!("no bandwidth") };
+    assert!(reason.contains("info/MB"), "{reason}");
+    let Some(Capability::Unavailable { reason }) = machine.capabilities().llc else { panic!("not tried") };
+    assert!(!reason.is_empty());
+    let mut node = scene.node();
+    let refused = node.apply(&plan(&[("geo", llc(4e6).or(bandwidth(1e9)))]), START).unwrap_err();
+    let NodeError::Invalid { problems } = refused else { panic!("{refused}") };
+    assert!(problems.len() == 1 && problems[0].contains("info/MB"), "{problems:?}");
+    let too_much = node.apply(&plan(&[("geo", llc(1e12))]), START).unwrap_err();
+    assert!(too_much.to_string().contains("more than the node has"), "{too_much}");
+    apply(&mut node, &[("geo", llc(4e6).or(Limits::of_cpu(Limit::At(Cores::new(0.5).unwrap()))))], START);
+    assert!(node.close(START).is_empty());
+}
+
+#[test]
+fn containers_that_share_a_group_are_told_and_it_is_no_drift() {
+    let Some(stage) = stage("containers_that_share_a_group_are_told_and_it_is_no_drift", "haswell") else {
+        return;
+    };
+    let names = ["a", "b", "c", "d"];
+    let scene = Scene::new(&stage, &names);
+    let mut node = scene.node();
+    let asked = |share: f64| llc(20e6 * share);
+    let three = [("a", asked(0.2)), ("b", asked(0.3)), ("c", asked(0.6))];
+    assert!(apply(&mut node, &three, START).iter().all(|applied| applied.shared_with.is_empty()));
+    let applied = apply(&mut node, &[("d", asked(0.35))], START).remove(0);
+    assert_eq!(applied.shared_with, [named("b")], "whose need is nearest");
+    assert!(allows(applied.applied.llc, 7e6));
+    // The group grew for b too, which is nobody else's doing.
+    let b = state(&mut node, "b", START);
+    assert!(allows(b.limits.llc, 7e6) && b.drift.iter().next().is_none(), "{b:?}");
+    node.restore(&named("d"), START).unwrap();
+    let b = state(&mut node, "b", START);
+    assert!(!allows(b.limits.llc, 7e6) && allows(b.limits.llc, 6e6), "{b:?}");
+    assert!(b.drift.iter().next().is_none());
+    assert_eq!(node.loans(), 3);
+    assert!(node.close(START).is_empty());
+    assert!(names.iter().all(|name| !scene.is_limited(name)));
+}
+
+#[test]
+fn a_group_that_somebody_changed_is_left_alone_until_its_lease_ends() {
+    let Some(stage) = stage("a_group_that_somebody_changed_is_left_alone_until_its_lease_ends", "intel")
+    else {
+        return;
+    };
+    let scene = Scene::new(&stage, &["geo", "rate"]);
+    let mut node = scene.node();
+    apply(&mut node, &[("geo", llc(4e6))], START);
+    let file = stage.mount.point.join("ballast-0/schemata");
+    fs::write(&file, "L3:0=7f;1=7f\n").unwrap();
+    let theirs = fs::read_to_string(&file).unwrap();
+    let geo = state(&mut node, "geo", START);
+    assert!(geo.drift.llc.as_ref().unwrap().contains("somebody else"), "{:?}", geo.drift);
+    assert!(geo.drift.memory_bandwidth.is_none());
+    // Neither a plan for it nor one for another container writes over it.
+    let applied = apply(&mut node, &[("geo", llc(2e6)), ("rate", llc(6e6))], START);
+    assert_eq!(applied[0].applied.llc, geo.limits.llc);
+    assert_eq!(fs::read_to_string(&file).unwrap(), theirs);
+    assert!(scene.is_limited("rate"));
+    // Once: it is told, and not again each second.
+    assert_eq!(state(&mut node, "geo", START).drift.iter().count(), 1);
+    node.expire(LEASE);
+    assert!(stage.ours().is_empty() && !scene.is_limited("geo"), "the group was Ballast's own");
+}
+
+#[test]
+fn a_restart_after_a_kill_frees_everybody() {
+    let Some(stage) = stage("a_restart_after_a_kill_frees_everybody", "amd") else { return };
+    let scene = Scene::new(&stage, &["geo", "rate"]);
+    let mut node = scene.node();
+    apply(&mut node, &[("geo", llc(4e6)), ("rate", bandwidth(8e9))], START);
+    assert_eq!(stage.ours().len(), 2);
+    drop(node);
+    assert_eq!(stage.ours().len(), 2, "nobody was there to clean up");
+    let mut node = scene.node();
+    assert!(stage.ours().is_empty() && node.loans() == 0);
+    for name in ["geo", "rate"] {
+        assert_eq!(caches(&state(&mut node, name, START).limits), FREE);
+        assert!(!scene.is_limited(name));
+    }
+}
+
+#[test]
+fn a_container_in_somebody_elses_group_says_so() {
+    let Some(stage) = stage("a_container_in_somebody_elses_group_says_so", "intel") else { return };
+    let scene = Scene::new(&stage, &["geo", "rate"]);
+    let theirs = stage.foreign("group");
+    let procs = Procs::new("/proc".into());
+    theirs.0.take(&procs, &*scene.processes["geo"].family()).unwrap();
+    let mut node = scene.node();
+    let reason = state(&mut node, "geo", START).missing.llc.unwrap();
+    assert!(reason.contains("somebody else"), "{reason}");
+    let changes = [("rate", llc(4e6)), ("geo", llc(4e6))];
+    assert!(matches!(node.apply(&plan(&changes), START), Err(NodeError::Invalid { .. })));
+    assert!(!scene.is_limited("rate"), "all or nothing");
+    // Later than the look: found out when it is written, and undone.
+    apply(&mut node, &[("rate", llc(4e6))], START);
+    theirs.0.take(&procs, &*scene.processes["rate"].family()).unwrap();
+    let error = node.apply(&plan(&[("rate", llc(6e6))]), START).unwrap_err();
+    assert!(error.to_string().contains("somebody else"), "{error}");
+    node.close(START);
+    assert_eq!(stage.group_of(scene.processes["rate"].id()), Some(theirs.0.clone()), "where they put it");
+}
+
+#[test]
+fn a_container_that_is_gone_frees_its_group_and_late_tasks_are_fetched() {
+    let Some(stage) = stage("a_container_that_is_gone_frees_its_group_and_late_tasks_are_fetched", "intel")
+    else {
+        return;
+    };
+    let mut scene = Scene::new(&stage, &["geo", "rate"]);
+    let mut node = scene.node();
+    apply(&mut node, &[("geo", llc(4e6)), ("rate", llc(4e6))], START);
+    let late = Process::idle();
+    let rate = scene.tree.find(&format!("{}/rate", scene.parent.path())).unwrap().unwrap();
+    rate.attach(late.id()).unwrap();
+    assert!(stage.group_of(late.id()).is_none());
+    (0..6).for_each(|_| node.sample());
+    assert_eq!(stage.group_of(late.id()), stage.group_of(scene.processes["rate"].id()));
+    scene.remove("geo");
+    scene.add("geo");
+    assert_eq!(caches(&state(&mut node, "geo", START).limits), FREE, "a new one has its own limits");
+    assert!(stage.ours().len() == 1 && !scene.is_limited("geo"));
+    drop(late);
+    assert!(node.close(START).is_empty());
+}
+
+#[test]
+fn what_a_limited_container_uses_is_measured() {
+    let Some(stage) = stage("what_a_limited_container_uses_is_measured", "intel") else { return };
+    let scene = Scene::new(&stage, &["geo"]);
+    let mut node = scene.node();
+    let usage = |node: &mut Lender| state(node, "geo", START).usage;
+    apply(&mut node, &[("geo", llc(4e6))], START);
+    let emulated = stage.emulated.as_ref().unwrap();
+    node.sample();
+    emulated.set("ballast-0 0 llc_occupancy 1000000");
+    emulated.set("ballast-0 1 llc_occupancy 500000");
+    node.sample();
+    let used = usage(&mut node).unwrap();
+    assert_eq!(used.llc, Some(Bytes::new(1.5e6).unwrap()));
+    assert_eq!(used.memory_bandwidth, Some(BytesPerSecond::ZERO));
+    emulated.set("ballast-0 1 mbm_total_bytes Unavailable");
+    node.sample();
+    let used = usage(&mut node).unwrap();
+    assert!(used.llc.is_some() && used.memory_bandwidth.is_none(), "absent, never zero");
+    assert!(node.close(START).is_empty());
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Plan(Vec<(usize, Option<f64>, Option<f64>)>),
+    Restore(usize),
+    Wait,
+    Kill,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let share = || proptest::option::of(0.02f64..1.0);
+    let change = (0usize..4, share(), share());
+    let changes = proptest::collection::vec(change, 1..4).prop_map(Step::Plan);
+    prop_oneof![6 => changes, 2 => (0usize..4).prop_map(Step::Restore), 1 => Just(Step::Wait), 1 => Just(Step::Kill)]
+}
+
+/// What a container was asked to have at least, as shares of what there is.
+type Asked = BTreeMap<usize, (f64, f64)>;
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const CACHE: f64 = 40.0 * 1_048_576.0;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, ..ProptestConfig::default() })]
+
+    /// Four containers on a machine with three groups: whatever is planned, expires or is killed, who is lent something has
+    /// at least that, what is told is in force, and who is not is free.
+    #[test]
+    fn limits_in_force_are_those_of_the_model(steps in proptest::collection::vec(step(), 1..14)) {
+        let Some(stage) = stage("limits_in_force_are_those_of_the_model", "intel-cdp") else { return Ok(()) };
+        let scene = Scene::new(&stage, &NAMES);
+        let mut node = Some(scene.node());
+        let mut asked = Asked::new();
+        let mut now = START;
+        for step in steps {
+            match step {
+                Step::Plan(changes) => {
+                    let changes: BTreeMap<_, _> = changes.into_iter().map(|(at, c, b)| (at, (c, b))).collect();
+                    let limits = |(cache, memory): &(Option<f64>, Option<f64>)| {
+                        let cache = cache.map(|share| llc(CACHE * share)).unwrap_or_default();
+                        cache.or(memory.map(|share| bandwidth(PEAK * share)).unwrap_or_default())
+                    };
+                    let changes: Vec<_> = changes.iter().filter(|(_, (c, b))| c.is_some() || b.is_some()).collect();
+                    let wanted: Vec<_> = changes.iter().map(|(at, change)| (NAMES[**at], limits(change))).collect();
+                    if wanted.is_empty() {
+                        continue;
+                    }
+                    apply(node.as_mut().unwrap(), &wanted, now);
+                    for (at, (cache, memory)) in changes {
+                        let before = asked.get(at).copied().unwrap_or((1.0, 1.0));
+                        asked.insert(*at, (cache.unwrap_or(before.0), memory.unwrap_or(before.1)));
+                    }
+                }
+                Step::Restore(at) => {
+                    node.as_mut().unwrap().restore(&named(NAMES[at]), now).unwrap();
+                    asked.remove(&at);
+                }
+                Step::Wait => {
+                    now += LEASE;
+                    node.as_mut().unwrap().expire(now);
+                    asked.clear();
+                }
+                Step::Kill => {
+                    drop(node.take());
+                    node = Some(scene.node());
+                    now = START;
+                    asked.clear();
+                }
+            }
+            for (at, name) in NAMES.iter().enumerate() {
+                let told = state(node.as_mut().unwrap(), name, now);
+                prop_assert!(told.drift.iter().next().is_none(), "{:?}", told);
+                prop_assert_eq!(caches(&told.limits) == FREE, !scene.is_limited(name), "{:?}", told);
+                match asked.get(&at) {
+                    None => prop_assert_eq!(caches(&told.limits), FREE),
+                    Some((cache, memory)) => {
+                        prop_assert!(allows(told.limits.llc, CACHE * cache), "{:?}", told);
+                        prop_assert!(allows(told.limits.memory_bandwidth, PEAK * memory), "{:?}", told);
+                    }
+                }
+            }
+        }
+        prop_assert!(node.unwrap().close(now).is_empty());
+        prop_assert_eq!(stage.ours(), Vec::<String>::new());
+    }
+}
