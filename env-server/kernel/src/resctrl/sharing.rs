@@ -3,6 +3,8 @@
 //! Pure; must not know group names or files. Hardware has few classes of service (section "Notes on cache occupancy
 //! monitoring and control": creating a group fails when it is out of CLOSIDs).
 
+use std::collections::BTreeMap;
+
 /// What a container needs, in the steps of the hardware. A group's need is the largest of its members' in each resource, so
 /// that none is limited to less than it asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,8 +41,7 @@ pub fn share(needs: &[Need], full: Need, groups: usize) -> Vec<Share> {
     if groups == 0 {
         return Vec::new();
     }
-    let mut shares: Vec<_> =
-        needs.iter().enumerate().map(|(index, need)| Share { need: *need, members: vec![index] }).collect();
+    let mut shares = alone_or_with_equals(needs, groups);
     while shares.len() > groups {
         let Some((left, right)) = cheapest_pair(&shares, full) else { break };
         let absorbed = shares.remove(right);
@@ -49,6 +50,23 @@ pub fn share(needs: &[Need], full: Need, groups: usize) -> Vec<Share> {
         kept.members.extend(absorbed.members);
         kept.members.sort_unstable();
     }
+    shares
+}
+
+/// A share for each container, or one for each need where even those are not too few: joining equals costs nothing, and of
+/// many containers most are equal after the hardware's rounding.
+fn alone_or_with_equals(needs: &[Need], groups: usize) -> Vec<Share> {
+    let alone = |(index, need): (usize, &Need)| Share { need: *need, members: vec![index] };
+    let mut equals = BTreeMap::<Need, Share>::new();
+    for (index, need) in needs.iter().enumerate() {
+        let share = equals.entry(*need).or_insert(Share { need: *need, members: Vec::new() });
+        share.members.push(index);
+    }
+    if equals.len() < groups {
+        return needs.iter().enumerate().map(alone).collect();
+    }
+    let mut shares: Vec<_> = equals.into_values().collect();
+    shares.sort_unstable_by_key(|share| share.members.first().copied());
     shares
 }
 
