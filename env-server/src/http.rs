@@ -130,11 +130,19 @@ async fn containers(State(served): State<Served>) -> Result<Json<Vec<ContainerSt
 #[utoipa::path(
     post,
     path = "/v1/plans",
-    request_body(content = Plan, example = json!({
-        "generation": 1,
-        "lease_seconds": 10,
-        "changes": [{ "container": "geo", "limits": { "cpu": 0.5 } }]
-    })),
+    request_body(content = Plan, examples(
+        ("cpu" = (summary = "Half a core for ten seconds", value = json!({
+            "generation": 1,
+            "lease_seconds": 10,
+            "changes": [{ "container": "geo", "limits": { "cpu": 0.5 } }]
+        }))),
+        ("disk" = (summary = "Whether a disk limit would be taken", value = json!({
+            "generation": 2,
+            "lease_seconds": 0.5,
+            "dry_run": true,
+            "changes": [{ "container": "geo", "limits": { "cpu": "max", "disk": { "read": 5e6, "write": "max" } } }]
+        })))
+    )),
     responses(
         (status = 200, body = PlanOutcome, description = "What is in force now, or would be for a dry run"),
         (status = 400, body = NodeError, description = "The body is no plan: no JSON, or not as described here"),
