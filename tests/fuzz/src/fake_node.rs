@@ -19,6 +19,7 @@ use ballast_env_server::{
     metrics::Metrics,
 };
 use ballast_kernel::{CgroupPath, CpuControl, Hierarchy};
+use tempfile::TempDir;
 
 use crate::files::{self, Files};
 
@@ -40,7 +41,7 @@ const FILES: [(&str, &str); 11] = [
 const CONTAINERS: [&str; 3] = ["a", "b", "c"];
 
 pub(crate) struct FakeNode {
-    folder: tempfile::TempDir,
+    folder: TempDir,
     machine: Machine,
     lender: Lender,
     now: Duration,
@@ -60,7 +61,7 @@ impl Clock for HastyClock {
 
 impl FakeNode {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = files::folder();
         let root = folder.path().join("cgroup");
         for container in CONTAINERS {
             let cgroup = root.join("p").join(container);

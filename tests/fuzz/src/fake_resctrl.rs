@@ -11,6 +11,7 @@ use ballast_kernel::resctrl::{
     GroupName, Groups, Info, ResctrlControl, ResctrlLimits, ResctrlMount, ResctrlNode, Schemata,
     schemata::parse_sizes,
 };
+use tempfile::TempDir;
 
 use crate::files::{self, Files};
 
@@ -92,7 +93,7 @@ const MACHINES: [(&[Texts], bool); 4] = [
 
 /// All of the machines, each in a folder of its own.
 pub(crate) struct FakeResctrl {
-    _folder: tempfile::TempDir,
+    _folder: TempDir,
     machines: Vec<Machine>,
 }
 
@@ -107,7 +108,7 @@ struct Machine {
 
 impl FakeResctrl {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = files::folder();
         let machine = |(index, (texts, mebibytes)): (usize, &(&[Texts], bool))| {
             Machine::new(folder.path().join(index.to_string()), texts, *mebibytes)
         };

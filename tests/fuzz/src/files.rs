@@ -8,8 +8,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tempfile::TempDir;
+
 /// Every file below a folder with its bytes, and every folder without.
 pub(crate) type Files = BTreeMap<PathBuf, Option<Vec<u8>>>;
+
+/// A folder for pretended kernel files: in memory where that can be. ext4 puts a file that is emptied and filled again on the
+/// disk before it goes on, which takes longer than all that is done with the file.
+pub(crate) fn folder() -> TempDir {
+    let (asked, memory) = (std::env::temp_dir(), Path::new("/dev/shm"));
+    let parent = if asked.starts_with(memory) { &asked } else { memory };
+    let in_memory = tempfile::Builder::new().prefix("ballast-fuzz.").tempdir_in(parent);
+    in_memory.or_else(|_| tempfile::tempdir()).unwrap()
+}
 
 /// Reads everything below these folders.
 pub(crate) fn below<const N: usize>(folders: [&Path; N]) -> Files {
