@@ -93,6 +93,18 @@ impl Access {
         }
     }
 
+    /// Whether every request must bring a token.
+    #[must_use]
+    pub fn demands_token(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// Whether every peer must have a certificate.
+    #[must_use]
+    pub fn demands_certificate(&self) -> bool {
+        self.mutual
+    }
+
     /// How new connections are secured; absent where they are not.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<ServerConfig>> {

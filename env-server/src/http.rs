@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 use admission::{Admission, OPEN, admit};
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, FromRequest, Path, Request, State},
+    extract::{
+        DefaultBodyLimit, FromRequest, Path, Request, State,
+        rejection::{JsonRejection, PathRejection},
+    },
     http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
@@ -16,6 +19,7 @@ use axum::{
 use ballast_api::{ContainerName, ContainerState, Limits, NodeAgent, NodeError, NodeInfo, Plan, PlanOutcome};
 
 use tokio::time::timeout;
+use utoipa::openapi::OpenApi;
 
 use crate::{access::Access, metrics::Metrics};
 
@@ -35,6 +39,7 @@ const CALLS: &str = "GET /v1/node, GET /v1/containers, POST /v1/plans, DELETE /v
 struct Served {
     node: Arc<dyn NodeAgent>,
     metrics: Arc<Metrics>,
+    document: Arc<OpenApi>,
 }
 
 /// An error on its way out.
@@ -81,6 +86,7 @@ fn invalid(status: StatusCode, problem: String) -> Refusal {
 
 /// The routes of one node. Requests must say who their [`crate::access::Peer`] is, as those of [`crate::connections`] do.
 pub fn router(node: Arc<dyn NodeAgent>, metrics: Arc<Metrics>, access: Arc<Access>) -> Router {
+    let document = Arc::new(openapi::of(&access));
     let admission = Admission { access, metrics: metrics.clone() };
     Router::new()
         .route("/v1/node", get(node_info))
@@ -89,12 +95,12 @@ pub fn router(node: Arc<dyn NodeAgent>, metrics: Arc<Metrics>, access: Arc<Acces
         .route("/v1/containers/{name}/limits", delete(restore))
         .route(OPEN, get(healthz))
         .route("/metrics", get(render_metrics))
-        .route(openapi::PATH, get(openapi::document))
+        .route(openapi::PATH, get(openapi::serve))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(admission, admit))
-        .with_state(Served { node, metrics })
+        .with_state(Served { node, metrics, document })
 }
 
 /// What the node is and can do.
@@ -107,7 +113,12 @@ async fn node_info(State(served): State<Served>) -> Result<Json<NodeInfo>, Refus
 #[utoipa::path(
     get,
     path = "/v1/containers",
-    responses((status = 200, body = Vec<ContainerState>, description = "The containers"))
+    responses((
+        status = 200,
+        body = Vec<ContainerState>,
+        description = "The containers",
+        links(("restore" = (operation_id = "restore", parameters(("name" = "$response.body#/0/name")))))
+    ))
 )]
 async fn containers(State(served): State<Served>) -> Result<Json<Vec<ContainerState>>, Refusal> {
     Ok(Json(served.node.containers().await?))
@@ -119,16 +130,28 @@ async fn containers(State(served): State<Served>) -> Result<Json<Vec<ContainerSt
 #[utoipa::path(
     post,
     path = "/v1/plans",
-    request_body = Plan,
+    request_body(content = Plan, examples(
+        ("cpu" = (summary = "Half a core for ten seconds", value = json!({
+            "generation": 1,
+            "lease_seconds": 10,
+            "changes": [{ "container": "geo", "limits": { "cpu": 0.5 } }]
+        }))),
+        ("disk" = (summary = "Whether a disk limit would be taken", value = json!({
+            "generation": 2,
+            "lease_seconds": 0.5,
+            "dry_run": true,
+            "changes": [{ "container": "geo", "limits": { "cpu": "max", "disk": { "read": 5e6, "write": "max" } } }]
+        })))
+    )),
     responses(
         (status = 200, body = PlanOutcome, description = "What is in force now, or would be for a dry run"),
-        (status = 400, body = NodeError, description = "The body is no JSON"),
+        (status = 400, body = NodeError, description = "The body is no plan: no JSON, or not as described here"),
         (status = 404, body = NodeError, description = "No container of that name is managed"),
         (status = 408, body = NodeError, description = "The body did not come in time"),
         (status = 409, body = NodeError, description = "A newer plan was accepted before"),
         (status = 413, body = NodeError, description = "The body is longer than 256 KiB"),
         (status = 415, body = NodeError, description = "The body is not said to be JSON"),
-        (status = 422, body = NodeError, description = "The plan makes no sense; every problem is named")
+        (status = 422, body = NodeError, description = "This node cannot do it; every problem is named")
     )
 )]
 async fn apply(State(served): State<Served>, request: Request) -> Result<Json<PlanOutcome>, Refusal> {
@@ -140,8 +163,18 @@ async fn apply(State(served): State<Served>, request: Request) -> Result<Json<Pl
         let problem = format!("the body did not come within {} s", BODY.as_secs());
         invalid(StatusCode::REQUEST_TIMEOUT, problem)
     })?;
-    let Json(plan) = plan.map_err(|rejection| invalid(rejection.status(), rejection.body_text()))?;
+    let Json(plan) = plan.map_err(|rejection| no_plan(&rejection))?;
     Ok(Json(served.node.apply(&plan).await?))
+}
+
+/// What is not as the OpenAPI document says is a bad request. The other status, 422, is for plans that are, and that this
+/// node cannot carry out.
+fn no_plan(rejection: &JsonRejection) -> Refusal {
+    let status = match rejection {
+        JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
+        other => other.status(),
+    };
+    invalid(status, rejection.body_text())
 }
 
 fn announced_bytes(request: &Request) -> Option<u64> {
@@ -152,16 +185,18 @@ fn announced_bytes(request: &Request) -> Option<u64> {
 #[utoipa::path(
     delete,
     path = "/v1/containers/{name}/limits",
-    params(("name" = String, Path, description = "The container's name")),
+    params(("name" = ContainerName, Path, description = "The container's name")),
     responses(
         (status = 200, body = Limits, description = "The baseline is in force"),
-        (status = 404, body = NodeError, description = "No container of that name is managed"),
-        (status = 422, body = NodeError, description = "This cannot be a name")
+        (status = 400, body = NodeError, description = "This cannot be a name"),
+        (status = 404, body = NodeError, description = "No container of that name is managed")
     )
 )]
-async fn restore(State(served): State<Served>, Path(name): Path<String>) -> Result<Json<Limits>, Refusal> {
-    let name = ContainerName::new(name)
-        .map_err(|error| invalid(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+async fn restore(
+    State(served): State<Served>,
+    name: Result<Path<ContainerName>, PathRejection>,
+) -> Result<Json<Limits>, Refusal> {
+    let Path(name) = name.map_err(|rejection| invalid(rejection.status(), rejection.body_text()))?;
     Ok(Json(served.node.restore(&name).await?))
 }
 

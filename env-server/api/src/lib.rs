@@ -15,6 +15,8 @@ pub mod trace;
 pub mod units;
 pub mod wire;
 
+mod whole;
+
 pub use causes::with_causes;
 pub use client::{Credentials, HttpNode};
 pub use clock::{Clock, SystemClock, UnixNanos};

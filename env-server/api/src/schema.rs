@@ -10,9 +10,14 @@ use utoipa::ToSchema;
 pub enum Limit {
     /// No limit but the node's capacity.
     Word(Max),
-    /// At most this much, in the unit of the resource; finite and not negative.
-    Amount(f64),
+    /// At most this much.
+    Amount(Amount),
 }
+
+/// So much, in the unit of the resource; finite and not negative.
+#[derive(ToSchema)]
+#[schema(minimum = 0)]
+pub struct Amount(pub f64);
 
 /// The word.
 #[derive(ToSchema)]

@@ -8,6 +8,7 @@ use crate::{
     clock::UnixNanos,
     names::{ContainerName, NodeName},
     resource::{Amounts, Limits, PerResource},
+    whole,
 };
 
 /// The answer to `GET /v1/node`.
@@ -121,8 +122,11 @@ pub struct Throttling {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Plan {
     /// Order among plans: one older than the last that touched a container is refused. An equal one renews the lease.
+    #[serde(deserialize_with = "whole::deserialize")]
+    #[cfg_attr(feature = "openapi", schema(maximum = 18_446_744_073_709_551_615_u64))]
     pub generation: u64,
     /// How long the limits hold without renewal, in seconds; more than 0 and at most 3600.
+    #[cfg_attr(feature = "openapi", schema(exclusive_minimum = 0, maximum = 3600))]
     pub lease_seconds: f64,
     /// Check and answer, but change nothing.
     #[serde(default)]

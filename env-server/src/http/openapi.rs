@@ -2,40 +2,61 @@
 //!
 //! Must not know how calls are answered. What every call may answer beside its own is added in one place.
 
-use axum::Json;
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use ballast_api::NodeError;
 use utoipa::{
-    Modify, OpenApi, ToSchema,
+    OpenApi, ToSchema,
     openapi::{
-        ContentBuilder, OpenApi as Document, Ref, ResponseBuilder, Responses,
+        Content, ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi as Document, Ref, ResponseBuilder,
+        Type,
         path::{Operation, PathItem},
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 
-use super::admission::OPEN;
+use super::{Served, admission::OPEN};
+use crate::access::Access;
 
 /// Where it is served.
 pub(super) const PATH: &str = "/v1/openapi.json";
 
-/// What every call but `/healthz` may answer, whoever made it.
-const REFUSALS: [(&str, &str); 3] = [
-    ("401", "The node wants to know who asks, and does not"),
-    ("403", "The node knows who asks, and this is not theirs to ask"),
-    (
-        "500",
-        "The node's own state could not be read or kept, or the kernel refused a write, which was undone",
-    ),
-];
+/// What a call may answer beside its own: the status, why, and the header that comes with it.
+struct Refused {
+    status: &'static str,
+    why: &'static str,
+    header: Option<(&'static str, Type)>,
+}
 
-const TOO_OFTEN: (&str, &str) = ("429", "This peer asks too often; Retry-After says when to come back");
+const TOO_OFTEN: Refused =
+    Refused { status: "429", why: "This peer asks too often", header: Some(("Retry-After", Type::Integer)) };
+const UNKNOWN: Refused = Refused {
+    status: "401",
+    why: "The node wants to know who asks, and does not",
+    header: Some(("WWW-Authenticate", Type::String)),
+};
+const NOT_THEIRS: Refused =
+    Refused { status: "403", why: "The node knows who asks, and this is not theirs to ask", header: None };
+const FAILED: Refused = Refused {
+    status: "500",
+    why: "The node's own state could not be read or kept, or the kernel refused a write, which was undone",
+    header: None,
+};
+
+const TOKEN: &str = "token";
+const CERTIFICATE: &str = "certificate";
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Ballast env-server",
         description = "Shows a node's containers, lends them limits, and takes them back. Everything but /healthz asks for \
-                       what the node is configured to ask for: a bearer token, a client certificate, both, or nothing."
+                       what the node is configured to ask for: a bearer token, a client certificate, both, or nothing; \
+                       this document says which. What is no HTTP, or too long for a head, is refused with 400 or 431 and \
+                       without a body, before it is a request."
     ),
     paths(
         super::node_info,
@@ -44,41 +65,53 @@ const TOO_OFTEN: (&str, &str) = ("429", "This peer asks too often; Retry-After s
         super::restore,
         super::healthz,
         super::render_metrics,
-        document
+        serve
     ),
-    components(schemas(NodeError)),
-    modifiers(&Common)
+    components(schemas(NodeError))
 )]
 struct Api;
 
-struct Common;
-
-impl Modify for Common {
-    fn modify(&self, api: &mut Document) {
-        let components = api.components.get_or_insert_default();
-        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        components.security_schemes.insert("token".to_owned(), bearer.into());
-        let mutual = SecurityScheme::MutualTls {
-            description: Some(
-                "The role is the URI ballast:observe or ballast:act in the certificate".to_owned(),
-            ),
-            deprecated: None,
-            extensions: None,
-        };
-        components.security_schemes.insert("certificate".to_owned(), mutual.into());
-        for (path, item) in &mut api.paths.paths {
-            for operation in operations(item).into_iter().flatten() {
-                refuse(&mut operation.responses, TOO_OFTEN);
-                if path != OPEN {
-                    REFUSALS.into_iter().for_each(|refusal| refuse(&mut operation.responses, refusal));
-                    let none: [String; 0] = [];
-                    operation.security = Some(vec![
-                        SecurityRequirement::new("token", none.clone()),
-                        SecurityRequirement::new("certificate", none),
-                    ]);
-                }
+/// The document of a node that asks for what `access` asks for.
+pub(super) fn of(access: &Access) -> Document {
+    let mut api = Api::openapi();
+    let schemes = &mut api.components.get_or_insert_default().security_schemes;
+    if access.demands_token() {
+        schemes.insert(TOKEN.to_owned(), SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)).into());
+    }
+    if access.demands_certificate() {
+        schemes.insert(CERTIFICATE.to_owned(), mutual_tls().into());
+    }
+    for (path, item) in &mut api.paths.paths {
+        for operation in operations(item).into_iter().flatten() {
+            refuses(operation, &TOO_OFTEN);
+            if path != OPEN {
+                refuses(operation, &FAILED);
+                secure(operation, access);
             }
         }
+    }
+    api
+}
+
+fn mutual_tls() -> SecurityScheme {
+    let role = "The role is the URI ballast:observe or ballast:act in the certificate";
+    SecurityScheme::MutualTls { description: Some(role.to_owned()), deprecated: None, extensions: None }
+}
+
+/// Says what has to be shown, all of it together, and how the node refuses who does not.
+fn secure(operation: &mut Operation, access: &Access) {
+    let demanded = [(TOKEN, access.demands_token()), (CERTIFICATE, access.demands_certificate())];
+    let demanded = demanded.into_iter().filter(|(_, is_demanded)| *is_demanded);
+    let none: [String; 0] = [];
+    let requirement =
+        demanded.fold(SecurityRequirement::default(), |all, (name, _)| all.add(name, none.clone()));
+    if requirement == SecurityRequirement::default() {
+        return;
+    }
+    operation.security = Some(vec![requirement]);
+    refuses(operation, &NOT_THEIRS);
+    if access.demands_token() {
+        refuses(operation, &UNKNOWN);
     }
 }
 
@@ -86,28 +119,54 @@ fn operations(item: &mut PathItem) -> [Option<&mut Operation>; 3] {
     [item.get.as_mut(), item.post.as_mut(), item.delete.as_mut()]
 }
 
-fn refuse(responses: &mut Responses, (status, description): (&str, &str)) {
-    let error = Ref::from_schema_name(NodeError::name());
-    let content = ContentBuilder::new().schema(Some(error)).build();
-    let response = ResponseBuilder::new().description(description).content("application/json", content);
-    responses.responses.insert(status.to_owned(), response.build().into());
+fn refuses(operation: &mut Operation, refused: &Refused) {
+    let mut response =
+        ResponseBuilder::new().description(refused.why).content("application/json", node_error());
+    if let Some((name, kind)) = &refused.header {
+        let schema = ObjectBuilder::new().schema_type(kind.clone()).build();
+        response = response.header(*name, HeaderBuilder::new().schema(Some(schema)).build());
+    }
+    operation.responses.responses.insert(refused.status.to_owned(), response.build().into());
+}
+
+fn node_error() -> Content {
+    ContentBuilder::new().schema(Some(Ref::from_schema_name(NodeError::name()))).build()
 }
 
 /// This document.
-#[utoipa::path(get, path = "/v1/openapi.json", responses((status = 200, description = "This document")))]
-pub(super) async fn document() -> Json<Document> {
-    Json(Api::openapi())
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    responses((status = 200, body = Object, content_type = "application/json", description = "This document"))
+)]
+pub(super) async fn serve(State(served): State<Served>) -> Response {
+    Json(&*served.document).into_response()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        fs,
+        os::unix::fs::PermissionsExt,
+    };
 
     use super::*;
+    use crate::access::{AccessSettings, TokenFiles};
+
+    /// As without tokens and certificates, and as with a token.
+    fn documents() -> [serde_json::Value; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        fs::write(&file, "act-0123456789abcd").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let tokens = TokenFiles { act: Some(file), ..TokenFiles::default() };
+        let settings = [AccessSettings::default(), AccessSettings { tokens, ..AccessSettings::default() }];
+        settings.map(|settings| serde_json::to_value(of(&Access::open(&settings).unwrap())).unwrap())
+    }
 
     /// Method and path of every operation, and the statuses that it documents.
-    fn documented() -> BTreeMap<(String, String), BTreeSet<String>> {
-        let text = serde_json::to_value(Api::openapi()).unwrap();
+    fn documented(text: &serde_json::Value) -> BTreeMap<(String, String), BTreeSet<String>> {
         let mut found = BTreeMap::new();
         for (path, item) in text["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
@@ -133,34 +192,50 @@ mod tests {
 
     #[test]
     fn every_route_is_documented_and_the_other_way_round() {
-        let documented: BTreeSet<_> = documented().into_keys().collect();
+        let documented: BTreeSet<_> = documented(&documents()[0]).into_keys().collect();
         assert_eq!(documented.len(), 7);
         assert_eq!(documented, routed());
     }
 
     #[test]
     fn every_status_is_documented() {
-        let documented = documented();
-        let statuses = |method: &str, path: &str| {
-            let found = &documented[&(method.to_owned(), path.to_owned())];
-            found.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(statuses("get", "/healthz"), "200 429");
-        assert_eq!(statuses("get", "/v1/node"), "200 401 403 429 500");
-        assert_eq!(statuses("post", "/v1/plans"), "200 400 401 403 404 408 409 413 415 422 429 500");
-        assert_eq!(statuses("delete", "/v1/containers/{name}/limits"), "200 401 403 404 422 429 500");
+        let [open, closed] = documents().map(|document| documented(&document));
+        for (method, path, statuses, to_strangers) in [
+            ("get", "/healthz", "200 429", ""),
+            ("get", "/v1/node", "200 429 500", "401 403"),
+            ("post", "/v1/plans", "200 400 404 408 409 413 415 422 429 500", "401 403"),
+            ("delete", "/v1/containers/{name}/limits", "200 400 404 429 500", "401 403"),
+        ] {
+            let key = (method.to_owned(), path.to_owned());
+            let set = |text: &str| text.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>();
+            assert_eq!(open[&key], set(statuses), "{path}");
+            assert_eq!(closed[&key], &set(statuses) | &set(to_strangers), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_demanded_is_declared_and_nothing_else() {
+        let [open, closed] = documents();
+        assert_eq!(open.pointer("/paths/~1v1~1node/get/security"), None);
+        assert_eq!(open.pointer("/components/securitySchemes"), None);
+        let token = serde_json::json!([{ "token": [] }]);
+        assert_eq!(closed.pointer("/paths/~1v1~1node/get/security"), Some(&token));
+        assert_eq!(closed.pointer("/paths/~1healthz/get/security"), None);
     }
 
     #[test]
     fn every_reference_leads_somewhere_and_a_limit_is_a_number_or_max() {
-        let document = serde_json::to_value(Api::openapi()).unwrap();
+        let [document, _] = documents();
         let text = document.to_string();
         for reference in text.split("\"$ref\":\"#").skip(1) {
             let pointer = reference.split('"').next().unwrap();
             assert!(document.pointer(pointer).is_some(), "{pointer}");
         }
-        let limit = document.pointer("/components/schemas/Limit").unwrap().to_string();
-        assert!(limit.contains("number") && limit.contains("oneOf"), "{limit}");
+        let schema = |name: &str| document.pointer(&format!("/components/schemas/{name}")).unwrap();
+        let limit = schema("Limit").to_string();
+        assert!(limit.contains("oneOf") && limit.contains("schemas/Amount"), "{limit}");
+        let amount = schema("Amount");
+        assert_eq!((&amount["type"], &amount["minimum"]), (&"number".into(), &0.into()), "{amount}");
         assert!(text.contains("\"max\""));
     }
 }

@@ -87,14 +87,16 @@ async fn every_refusal_is_a_node_error_with_a_fitting_status() {
         (404, refused(plans().json(&plan("rate", cores(0.3)))).await),
         (409, refused(plans().json(&older)).await),
         (422, refused(plans().json(&plan("geo", cores(99.0)))).await),
-        (422, refused(plans().json(&serde_json::json!({ "generation": -1 }))).await),
+        (400, refused(plans().json(&serde_json::json!({ "generation": -1 }))).await),
         (400, refused(plans().header("content-type", "application/json").body("{")).await),
         (415, refused(plans().body("{}")).await),
         (413, refused(plans().json(&"x".repeat(MAX_BODY_BYTES))).await),
         (404, refused(http.get(format!("{url}/v1/nodes"))).await),
         (405, refused(http.put(format!("{url}/v1/plans"))).await),
         (404, refused(http.delete(format!("{url}/v1/containers/rate/limits"))).await),
-        (422, refused(http.delete(format!("{url}/v1/containers/..%2fgeo/limits"))).await),
+        (400, refused(http.delete(format!("{url}/v1/containers/..%2fgeo/limits"))).await),
+        (400, refused(http.delete(format!("{url}/v1/containers/%ff/limits"))).await),
+        (400, refused(http.delete(format!("{url}/v1/containers/geo%00/limits"))).await),
     ];
     for (expected, (status, error)) in refusals {
         assert_eq!(status, expected, "{error}");
@@ -109,7 +111,7 @@ async fn a_negative_limit_is_named_in_the_answer() {
         "generation": 1, "lease_seconds": 1, "changes": [{ "container": "geo", "limits": { "cpu": -0.5 } }],
     });
     let (status, error) = refused(Client::new().post(format!("{}/v1/plans", server.url)).json(&body)).await;
-    assert_eq!(status, 422);
+    assert_eq!(status, 400);
     assert!(error.to_string().contains("changes[0]"), "{error}");
 }
 

@@ -1,10 +1,12 @@
 //! A node whose kernel files are plain files in a folder of its own.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,6 +19,9 @@ use ballast_env_server::{
     metrics::Metrics,
 };
 use ballast_kernel::{CgroupPath, CpuControl, Hierarchy};
+use tempfile::TempDir;
+
+use crate::files::{self, Files};
 
 /// Files of one container, as the kernel writes them; those of cgroup v1 and v2 side by side.
 const FILES: [(&str, &str); 11] = [
@@ -36,22 +41,27 @@ const FILES: [(&str, &str); 11] = [
 const CONTAINERS: [&str; 3] = ["a", "b", "c"];
 
 pub(crate) struct FakeNode {
-    folder: tempfile::TempDir,
+    folder: TempDir,
+    machine: Machine,
     lender: Lender,
     now: Duration,
+    /// What the files hold between two inputs; none when that is to be looked up.
+    own: Option<Files>,
 }
 
-struct StoppedClock;
+/// Goes on by a second whenever it is looked at, so that there are rates between any two samples.
+#[derive(Default)]
+struct HastyClock(AtomicU64);
 
-impl Clock for StoppedClock {
+impl Clock for HastyClock {
     fn now(&self) -> UnixNanos {
-        UnixNanos(0)
+        UnixNanos(self.0.fetch_add(1_000_000_000, Ordering::Relaxed))
     }
 }
 
 impl FakeNode {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = files::folder();
         let root = folder.path().join("cgroup");
         for container in CONTAINERS {
             let cgroup = root.join("p").join(container);
@@ -63,8 +73,10 @@ impl FakeNode {
         fs::write(sys.join("block/vda/size"), "1024\n").unwrap();
         fs::write(sys.join("block/vda/dev"), "254:0\n").unwrap();
         fs::create_dir(folder.path().join("state")).unwrap();
-        let lender = open(folder.path());
-        Self { folder, lender, now: Duration::ZERO }
+        let roots = Roots { proc: folder.path().join("proc"), sys };
+        let machine = Machine::new(hierarchy(folder.path()), roots, Cores::new(2.0).unwrap());
+        let lender = open(folder.path(), &machine);
+        Self { folder, machine, lender, now: Duration::ZERO, own: None }
     }
 
     /// Applies a plan, lets it end, and compares every file with what it was. The files that the lender writes lose the
@@ -81,30 +93,38 @@ impl FakeNode {
         assert_eq!(self.limits(), limits, "{plan:?} was not given back");
         assert!(self.files().keys().eq(before.keys()), "{plan:?} made or removed a file");
         // A plan may carry the greatest generation there is, after which no other would be accepted.
-        self.lender = open(self.folder.path());
+        self.lender = open(self.folder.path(), &self.machine);
+        self.own = None;
     }
 
     /// Puts `content` into one of the files, reads everything, and puts it right again.
     pub(crate) fn read_with(&mut self, chosen: usize, content: &[u8]) {
-        let mountinfo = self.folder.path().join("mountinfo");
-        let (name, own) = FILES[chosen % FILES.len()];
-        let file = self.folder.path().join("cgroup/p/a").join(name);
         if chosen % (FILES.len() + 1) == FILES.len() {
+            let mountinfo = self.folder.path().join("mountinfo");
             fs::write(&mountinfo, content).unwrap();
             let _ = Hierarchy::find(&mountinfo);
             return;
         }
+        let file = self.folder.path().join("cgroup/p/a").join(FILES[chosen % FILES.len()].0);
+        let mut own = self.own.take().unwrap_or_else(|| self.files());
+        let held = own.insert(file.clone(), Some(content.to_vec())).unwrap().unwrap();
+        // One sample of the files as they are, so that rates are those between it and what comes.
+        self.lender.sample();
         fs::write(&file, content).unwrap();
-        let before = self.files();
+        self.lender.sample();
+        let _ = self.lender.containers(self.now);
+        // And one that begins with it.
+        self.lender = open(self.folder.path(), &self.machine);
         let _ = self.lender.containers(self.now);
         self.lender.sample();
-        assert!(self.files() == before, "reading changed a file");
-        fs::write(&file, own).unwrap();
-        self.lender = open(self.folder.path());
+        assert!(self.files() == own, "reading changed a file");
+        fs::write(&file, &held).unwrap();
+        own.insert(file, Some(held));
+        self.own = Some(own);
+        self.lender = open(self.folder.path(), &self.machine);
     }
 
     fn limits(&self) -> Vec<String> {
-        let hierarchy = hierarchy(self.folder.path());
         let of = |name: &str| {
             let path = CgroupPath::new(&format!("p/{name}")).unwrap();
             let disks = ["read_bps", "write_bps", "read_iops", "write_iops"].map(|limit| {
@@ -112,28 +132,14 @@ impl FakeNode {
                 // The kernel drops the line that is written to end a limit.
                 fs::read_to_string(file).unwrap().replace("254:0 0", "")
             });
-            format!("{} {disks:?}", CpuControl::new(&hierarchy, &path).limit().unwrap())
+            format!("{} {disks:?}", CpuControl::new(self.machine.hierarchy(), &path).limit().unwrap())
         };
         CONTAINERS.iter().map(|name| of(name)).collect()
     }
 
     /// Every file of the folder but the state directory's.
-    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut files = BTreeMap::new();
-        collect(&self.folder.path().join("cgroup"), &mut files);
-        collect(&self.folder.path().join("sys"), &mut files);
-        files
-    }
-}
-
-fn collect(folder: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else {
-            files.insert(path.clone(), fs::read(&path).unwrap());
-        }
+    fn files(&self) -> Files {
+        files::below([&self.folder.path().join("cgroup"), &self.folder.path().join("sys")])
     }
 }
 
@@ -145,13 +151,12 @@ fn hierarchy(folder: &Path) -> Hierarchy {
     Hierarchy::find(&mountinfo).unwrap()
 }
 
-fn open(folder: &Path) -> Lender {
-    let roots = Roots { proc: folder.join("proc"), sys: folder.join("sys") };
+fn open(folder: &Path, machine: &Machine) -> Lender {
     let means = Means {
-        machine: Machine::new(hierarchy(folder), roots, Cores::new(2.0).unwrap()),
+        machine: machine.clone(),
         discovery: Discovery::of_parents(&[CgroupPath::new("p").unwrap()]),
         sample_interval: Duration::from_secs(1),
-        clock: Arc::new(StoppedClock),
+        clock: Arc::new(HastyClock::default()),
         metrics: Arc::new(Metrics::default()),
         journal: Journal::new(&folder.join("state"), "boot"),
     };

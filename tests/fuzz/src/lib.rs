@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a fuzz target fails by panicking")]
 
 mod fake_node;
+mod fake_resctrl;
+mod files;
 
 use std::{
     cell::RefCell,
@@ -19,9 +21,11 @@ use ballast_controller::{
 use ballast_kernel::CgroupPath;
 
 use fake_node::FakeNode;
+use fake_resctrl::FakeResctrl;
 
 thread_local! {
     static NODE: RefCell<FakeNode> = RefCell::new(FakeNode::new());
+    static RESCTRL: FakeResctrl = FakeResctrl::new();
 }
 
 /// A plan is refused whole, or in force and given back to the last byte; nothing outside the cgroups is written.
@@ -35,6 +39,15 @@ pub fn plan(bytes: &[u8]) {
 pub fn cgroup_files(bytes: &[u8]) {
     let Some((chosen, content)) = bytes.split_first() else { return };
     NODE.with_borrow_mut(|node| node.read_with(usize::from(*chosen), content));
+}
+
+/// Files of resctrl hold anything: an answer or an error, never a panic; reading changes none of them, an order that fails
+/// leaves nothing behind, and what is read of a `schemata` file is written as it was. `fake_resctrl` says how bytes become
+/// files.
+pub fn schemata(bytes: &[u8]) {
+    let parts = bytes.get(1..).unwrap_or_default().split(|byte| *byte == 0xff);
+    parts.filter_map(|part| std::str::from_utf8(part.get(1..)?).ok()).for_each(fake_resctrl::read);
+    RESCTRL.with(|machines| machines.live_through(bytes));
 }
 
 /// What is accepted as a name or a cgroup is a path below the root, and reads back as it was.

@@ -32,6 +32,11 @@ fn cgroup_files() {
 }
 
 #[test]
+fn resctrl_files() {
+    each("schemata", ballast_fuzz::schemata);
+}
+
+#[test]
 fn names() {
     each("names", ballast_fuzz::names);
 }

@@ -66,14 +66,12 @@ impl Scale {
         reason = "a float-to-integer cast saturates, and the answer is held between two values"
     )]
     fn round_up(&self, units: f64) -> u32 {
-        // A value that was read must give itself again, however its bytes were rounded.
-        let whole = (units * (1.0 - 1e-12)).ceil() as u32;
+        // A value that was read must give itself again, however its bytes were rounded. A value of nothing would stop the
+        // container.
+        let whole = ((units * (1.0 - 1e-12)).ceil() as u32).max(1);
         let above = whole.saturating_sub(self.minimum);
         let steps = above.div_ceil(self.step.max(1));
-        self.minimum
-            .saturating_add(steps.saturating_mul(self.step.max(1)))
-            .min(self.full)
-            .max(1.min(self.full))
+        self.minimum.saturating_add(steps.saturating_mul(self.step.max(1))).min(self.full)
     }
 
     /// The limit that a value stands for, over all domains: none from [`Self::full`] on.
@@ -152,6 +150,13 @@ mod tests {
         assert_eq!(AMD.limit(2048, machine), Ok(Limit::Max));
         assert_eq!(SOFTWARE.value(at(4.0 * 1024.0 * MIB), machine), Ok(1024));
         assert_eq!(SOFTWARE.value(Limit::Max, machine), Ok(u32::MAX));
+    }
+
+    #[test]
+    fn the_smallest_value_is_a_whole_step_where_the_minimum_is_nothing() {
+        let (scale, machine) = (Scale { step: 5, ..AMD }, Machine { domains: 1, peak: None });
+        assert_eq!(scale.value(at(0.0), machine), Ok(5));
+        assert_eq!(scale.value(at(5.0 * EIGHTH_OF_GB), machine), Ok(5));
     }
 
     proptest! {

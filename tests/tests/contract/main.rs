@@ -1,0 +1,72 @@
+//! What the real env-server answers is what the OpenAPI document that it serves says: schemathesis, a program made for
+//! that, looks for a request of which this is not so. Needs root; scripts/test fetches schemathesis.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod node;
+
+use std::{path::Path, time::Duration};
+
+use ballast_tests::real_or_skip;
+use node::{Containers, Node};
+use tokio::{process::Command, time::timeout};
+
+const TOKEN: &str = "act-0123456789abcdef";
+/// Longer than a run takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[tokio::test]
+async fn end_to_end_schemathesis_finds_no_failure_without_tokens() {
+    finds_no_failure("end_to_end_schemathesis_finds_no_failure_without_tokens", "open", None).await;
+}
+
+#[tokio::test]
+async fn end_to_end_schemathesis_finds_no_failure_with_tokens() {
+    finds_no_failure("end_to_end_schemathesis_finds_no_failure_with_tokens", "closed", Some(TOKEN)).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "scripts/test says where the program is")]
+fn schemathesis(test: &str) -> Option<String> {
+    let program = std::env::var("BALLAST_TEST_SCHEMATHESIS").ok();
+    if program.is_none() {
+        eprintln!(
+            "SKIPPED {test}: set BALLAST_TEST_SCHEMATHESIS to the program that scripts/lib/schemathesis.sh prints"
+        );
+    }
+    program
+}
+
+async fn finds_no_failure(test: &str, run: &str, token: Option<&str>) {
+    let Some(schemathesis) = schemathesis(test).filter(|_| real_or_skip(test)) else { return };
+    let (containers, folder) = (Containers::create(run), tempfile::tempdir().unwrap());
+    let node = Node::start(&containers, folder.path(), token).await;
+    let before = (node.limits().await, containers.cpu_limits());
+
+    let outcome = ask(&schemathesis, &node.url, token, folder.path()).await;
+    println!("{outcome}");
+    assert!(node.has_lent().await, "no plan was accepted: what an accepted one answers was not looked at");
+
+    node.let_leases_end().await;
+    assert_eq!((node.limits().await, containers.cpu_limits()), before, "something stayed lent");
+    node.end().await;
+    assert_eq!(containers.cpu_limits(), before.1);
+}
+
+/// All of its checks. Its own words when it found nothing.
+async fn ask(schemathesis: &str, url: &str, token: Option<&str>, folder: &Path) -> String {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract");
+    let mut command = Command::new(schemathesis);
+    command.env("SCHEMATHESIS_HOOKS", here.join("hooks.py")).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg("--no-color").arg("--config-file").arg(here.join("schemathesis.toml")).arg("run");
+    command.arg(format!("{url}/v1/openapi.json")).args(["--checks", "all", "--continue-on-failure"]);
+    // Unless it is asked for, the call that serves the document is left out.
+    command.args(["--include-path-regex", "/"]);
+    if let Some(token) = token {
+        command.arg("--header").arg(format!("Authorization: Bearer {token}"));
+    }
+    let output = command.current_dir(folder).kill_on_drop(true).output();
+    let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+    let [told, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{}: {told}\n{errors}", output.status);
+    told.into_owned()
+}
