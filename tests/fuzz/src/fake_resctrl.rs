@@ -6,10 +6,13 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use ballast_api::{Bytes, BytesPerSecond, ContainerName, Limit};
-use ballast_kernel::resctrl::{
-    GroupName, Groups, Info, ResctrlControl, ResctrlLimits, ResctrlMount, ResctrlNode, Schemata,
-    schemata::parse_sizes,
+use ballast_api::{Bytes, BytesPerSecond, Limit};
+use ballast_kernel::{
+    CgroupPath,
+    resctrl::{
+        GroupName, Groups, Info, ResctrlControl, ResctrlLimits, ResctrlMount, ResctrlNode, Schemata,
+        schemata::parse_sizes,
+    },
 };
 use tempfile::TempDir;
 
@@ -180,7 +183,7 @@ impl Machine {
         }
         if let Some(node) = self.open() {
             let container = container(&node);
-            let _ = (container.limits(), container.counters());
+            let _ = (container.in_force(), container.counters());
             asked().for_each(|limits| rounds_once(&container, limits));
         }
     }
@@ -199,7 +202,7 @@ impl Machine {
 }
 
 fn container(node: &ResctrlNode) -> ResctrlControl {
-    node.container(ContainerName::new("geo").unwrap(), Arc::new(|| Ok(vec![PID])))
+    node.container(CgroupPath::new("geo").unwrap(), Arc::new(|| Ok(vec![PID])))
 }
 
 /// From nothing to more than there is.
