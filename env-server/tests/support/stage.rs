@@ -24,6 +24,10 @@ impl Networked {
         }
         run("ip", &format!("link add {VETH} type veth peer name eth0 netns {}", this.0.id()));
         run("ip", &format!("link set dev {VETH} up"));
+        // The kernel looks for a carrier a while later: what it then says is to be said before anybody compares.
+        while run("ip", &format!("link show dev {VETH}")).contains("state UNKNOWN") {
+            std::thread::yield_now();
+        }
         this
     }
 }
