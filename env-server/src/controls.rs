@@ -62,6 +62,12 @@ impl Reading {
             _ => Limits::default(),
         }
     }
+
+    /// What the kernel saves of the CPU's quota. It is no limit that is lent, but is held down by one.
+    #[must_use]
+    pub fn cpu_burst_us(&self) -> Option<u64> {
+        self.cpu.burst_us()
+    }
 }
 
 /// The controls of one container.
@@ -147,14 +153,20 @@ impl Controls {
 
     /// Writes limits, one resource after the other, where `before` is in force, and answers what is in force then of those
     /// that were asked for. A resource that could not be read is left out, and so are caches and memory bandwidth: groups
-    /// are few, so all containers of a plan are [ordered](Self::order) at once.
+    /// are few, so all containers of a plan are [ordered](Self::order) at once. The burst is the
+    /// container's own, as far as the quota allows.
     ///
     /// # Errors
     /// The first one; resources before it are written.
-    pub fn change(&self, before: &Reading, limits: &Limits) -> Result<Limits, KernelError> {
+    pub fn change(
+        &self,
+        before: &Reading,
+        limits: &Limits,
+        own_burst_us: Option<u64>,
+    ) -> Result<Limits, KernelError> {
         let mut in_force = Limits::default();
         if let Some(limit) = limits.cpu {
-            in_force.cpu = Some(self.cpu.change(before.cpu, limit)?);
+            in_force.cpu = Some(self.cpu.change(before.cpu, limit, own_burst_us)?);
         }
         if let Some((control, before, asked)) = self.disk_change(before, limits) {
             in_force = in_force.or(of_disk(&control.change(before, &asked)?));
@@ -188,12 +200,13 @@ impl Controls {
         self.caches.as_ref().map_or(Ok(()), ResctrlControl::restore)
     }
 
-    /// Gives limits back, and goes on where one fails.
+    /// Gives limits back, with the CPU's also its burst, and goes on where one fails.
     ///
     /// # Errors
     /// The first one, also when a resource cannot be read.
-    pub fn give_back(&self, limits: &Limits) -> Result<(), KernelError> {
-        let cpu = limits.cpu.map(|limit| self.cpu.set_limit(limit)).transpose();
+    pub fn give_back(&self, limits: &Limits, own_burst_us: Option<u64>) -> Result<(), KernelError> {
+        let give_back = |limit| self.cpu.change(self.cpu.bandwidth()?, limit, own_burst_us);
+        let cpu = limits.cpu.map(give_back).transpose();
         let disk = self.disk.as_ref().map(|control| give_back_disk(control, limits)).transpose();
         let network = self.network.as_ref().zip(limits.network);
         let network = network.map(|(control, limits)| give_back_network(control, limits)).transpose();

@@ -107,6 +107,16 @@ impl FakeMachine {
         }
     }
 
+    /// Sets the burst as somebody else would. Without it there is no file for it, as on an old kernel. v1 only.
+    pub(crate) fn put_burst(&self, path: &str, burst_us: u64) {
+        fs::write(self.cgroup(path).join("cpu.cfs_burst_us"), format!("{burst_us}\n")).unwrap();
+    }
+
+    /// The burst in force.
+    pub(crate) fn burst(&self, path: &str) -> Option<u64> {
+        fs::read_to_string(self.cgroup(path).join("cpu.cfs_burst_us")).ok()?.trim().parse().ok()
+    }
+
     /// Sets the disk's limits in bytes/s as somebody else would.
     pub(crate) fn put_disk(&self, path: &str, ReadWrite { read, write }: ReadWrite<Option<u64>>) {
         let folder = self.cgroup(path);

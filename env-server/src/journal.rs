@@ -31,6 +31,8 @@ pub struct Entry {
     pub devices: Devices,
     /// The limits to give back.
     pub baseline: Limits,
+    /// The burst to give back with the CPU's, in microseconds.
+    pub cpu_burst_us: Option<u64>,
 }
 
 /// Why the journal could not be kept or read.
@@ -77,6 +79,8 @@ struct Record {
     #[serde(default)]
     devices: Devices,
     baseline: Limits,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu_burst_us: Option<u64>,
 }
 
 /// The journal in one state directory, which the caller holds.
@@ -124,7 +128,8 @@ impl Journal {
 
     fn entry(&self, record: &Record) -> Result<Entry, JournalError> {
         let cgroup = CgroupPath::new(&record.cgroup).map_err(|error| self.damaged(error.to_string()))?;
-        Ok(Entry { cgroup, identity: record.identity, devices: record.devices, baseline: record.baseline })
+        let Record { identity, devices, baseline, cpu_burst_us, .. } = *record;
+        Ok(Entry { cgroup, identity, devices, baseline, cpu_burst_us })
     }
 
     fn damaged(&self, detail: String) -> JournalError {
@@ -141,6 +146,7 @@ impl Journal {
             identity: entry.identity,
             devices: entry.devices,
             baseline: entry.baseline,
+            cpu_burst_us: entry.cpu_burst_us,
         });
         let document = Document { version: VERSION, boot_id: self.boot_id.clone(), loans: loans.collect() };
         let replace = || -> io::Result<()> {
@@ -174,6 +180,7 @@ mod tests {
             identity,
             devices: Devices { disk, ..Devices::default() },
             baseline: Limits::of_cpu(baseline),
+            cpu_burst_us: identity.is_multiple_of(2).then_some(identity % 50_000),
         }
     }
 

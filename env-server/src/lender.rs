@@ -94,6 +94,8 @@ struct Loan {
     devices: Devices,
     /// The container's own limits of the resources that plans have touched.
     baseline: Limits,
+    /// The container's own burst, once a plan has touched the CPU: what is lent of it may hold it down.
+    cpu_burst_us: Option<u64>,
     /// What is in force instead, as read back; nothing where that is not known.
     lent: Limits,
     /// When to restore the baseline, or to try again.
@@ -352,6 +354,7 @@ impl Lender {
             identity: loan.identity,
             devices: loan.devices,
             baseline: loan.baseline,
+            cpu_burst_us: loan.cpu_burst_us,
         }))
     }
 
@@ -405,8 +408,9 @@ impl Container {
 }
 
 fn loan(entry: Entry, now: Duration) -> (CgroupPath, Loan) {
-    let Entry { cgroup, identity, devices, baseline } = entry;
-    (cgroup, Loan { identity, devices, baseline, lent: Limits::default(), due: now, failed_attempts: 0 })
+    let Entry { cgroup, identity, devices, baseline, cpu_burst_us } = entry;
+    let lent = Limits::default();
+    (cgroup, Loan { identity, devices, baseline, cpu_burst_us, lent, due: now, failed_attempts: 0 })
 }
 
 /// Says what was not the case last time, so that the log is not filled with one sentence.

@@ -4,61 +4,18 @@
 
 mod support;
 
-use std::{
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use ballast_api::{
     BitsPerSecond, ContainerState, EgressIngress, HttpNode, Limit, LimitChange, Limits, NodeAgent, Plan,
 };
-use nix::{
-    sched::{CloneFlags, unshare},
-    sys::signal::Signal,
+use nix::sys::signal::Signal;
+use support::{
+    Server, name,
+    stage::{network, on_a_host, run},
 };
-use support::{Scratch, Server, name};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-env-server");
-
-/// A process in a network namespace of its own, joined to the host's by the veth `name`. It ends with its input.
-struct Networked(Child);
-
-impl Networked {
-    fn start(name: &str) -> Self {
-        let child = Command::new("unshare").args(["--net", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
-        let this = Self(child);
-        let namespace = || std::fs::read_link(format!("/proc/{}/ns/net", this.0.id())).unwrap();
-        let host = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
-        while namespace() == host {
-            std::thread::yield_now();
-        }
-        run("ip", &format!("link add {name} type veth peer name eth0 netns {}", this.0.id()));
-        run("ip", &format!("link set dev {name} up"));
-        this
-    }
-}
-
-impl Drop for Networked {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Runs a program in the namespace of this thread and answers what it says.
-fn run(program: &str, arguments: &str) -> String {
-    let output = Command::new(program).args(arguments.split_whitespace()).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Everything of the host's network that a limit may touch.
-fn network() -> String {
-    ["link show", "qdisc show", "filter show dev veth-geo ingress"]
-        .map(|what| if what.starts_with("link") { run("ip", what) } else { run("tc", what) })
-        .concat()
-}
 
 fn mbits(egress: f64, ingress: f64) -> Limits {
     let at = |mbits: f64| Limit::At(BitsPerSecond::new(mbits * 1e6).unwrap());
@@ -73,28 +30,6 @@ fn plan(generation: u64, limits: Limits) -> Plan {
 async fn state(node: &HttpNode, container: &str) -> ContainerState {
     let containers = node.containers().await.unwrap();
     containers.into_iter().find(|state| state.name == name(container)).unwrap()
-}
-
-/// Runs `test` in a private network namespace, with the container `geo` on the veth `veth-geo`.
-fn on_a_host(test: &str, work: impl AsyncFnOnce(Scratch) + Send) {
-    let Some(scratch) = Scratch::new(test) else { return };
-    if Command::new("tc").arg("-V").output().is_err() || Command::new("unshare").arg("-V").output().is_err() {
-        eprintln!("SKIPPED {test}: it needs the programs tc and unshare, to set the stage and to look at it");
-        return;
-    }
-    std::thread::scope(|scope| {
-        let played = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            run("ip", "link set dev lo up");
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let networked = Networked::start("veth-geo");
-            scratch.attach("geo", networked.0.id());
-            runtime.block_on(work(scratch));
-        });
-        if let Err(panicked) = played.join() {
-            std::panic::resume_unwind(panicked);
-        }
-    });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! One type over both kernel interfaces; must not know who lends what to whom, nor when.
 
+mod bandwidth;
 mod v1;
 mod v2;
 
@@ -13,6 +14,8 @@ use std::{
 use ballast_api::{CgroupVersion, Cores, Limit};
 
 use crate::{error::KernelError, file, hierarchy::Hierarchy, path::CgroupPath};
+pub use bandwidth::CpuBandwidth;
+use bandwidth::Write;
 
 /// The smallest quota that the kernel accepts, in microseconds (`min_cfs_quota_period`).
 pub const SMALLEST_QUOTA_US: u64 = 1000;
@@ -28,49 +31,6 @@ pub struct CpuCounters {
     pub throttled_periods: u64,
     /// Time spent throttled, summed over CPUs.
     pub throttled: Duration,
-}
-
-/// CFS bandwidth as the kernel keeps it: so much CPU time in each period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CpuBandwidth {
-    /// Absent for no limit.
-    quota_us: Option<u64>,
-    period_us: u64,
-}
-
-impl CpuBandwidth {
-    /// The same in cores.
-    #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "microseconds of a CFS period or quota are far below 2^53"
-    )]
-    pub fn limit(self) -> Limit<Cores> {
-        self.quota_us.map_or(Limit::Max, |quota_us| {
-            Limit::At(Cores::saturating(quota_us as f64 / self.period_us as f64))
-        })
-    }
-
-    /// The quota nearest to `limit` at this period; the smallest limit when it would be less than the kernel accepts.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "cores are not negative, and a float-to-integer cast saturates"
-    )]
-    fn with_limit(self, limit: Limit<Cores>) -> Result<Self, Cores> {
-        let quota_us = match limit {
-            Limit::Max => None,
-            Limit::At(cores) => {
-                let quota_us = (cores.get() * self.period_us as f64).round() as u64;
-                if quota_us < SMALLEST_QUOTA_US {
-                    return Err(Cores::saturating(SMALLEST_QUOTA_US as f64 / self.period_us as f64));
-                }
-                Some(quota_us)
-            }
-        };
-        Ok(Self { quota_us, ..self })
-    }
 }
 
 /// The CPU files of one cgroup.
@@ -130,7 +90,7 @@ impl CpuControl {
     /// # Errors
     /// [`KernelError::LimitTooSmall`].
     pub fn rounded_at(&self, before: CpuBandwidth, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        Ok(self.with_limit(before, limit)?.limit())
+        Ok(self.with_limit(before, limit, None)?.limit())
     }
 
     /// Writes a limit, keeping the period, and answers what is in force then, as read back. What is in force already is
@@ -141,21 +101,34 @@ impl CpuControl {
     /// [`KernelError::LimitTooSmall`] before anything is written; [`KernelError::QuotaConflict`] when a cgroup v1 parent
     /// has less or a child has more; others when a file cannot be read or written.
     pub fn set_limit(&self, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        self.change(self.bandwidth()?, limit)
+        self.change(self.bandwidth()?, limit, None)
     }
 
-    /// The same for who has just read that `before` is in force.
+    /// The same for who has just read that `before` is in force. The kernel refuses a quota below the burst: the burst goes
+    /// down with the quota, and where the container's own is given, up with it to that one again.
     ///
     /// # Errors
     /// As [`Self::set_limit`].
-    pub fn change(&self, before: CpuBandwidth, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        let bandwidth = self.with_limit(before, limit)?;
-        if bandwidth == before {
+    pub fn change(
+        &self,
+        before: CpuBandwidth,
+        limit: Limit<Cores>,
+        own_burst_us: Option<u64>,
+    ) -> Result<Limit<Cores>, KernelError> {
+        let wanted = self.with_limit(before, limit, own_burst_us)?;
+        let writes = before.writes_to(wanted);
+        if writes.is_empty() {
             return Ok(before.limit());
         }
-        match self.version {
-            CgroupVersion::V2 => v2::write_bandwidth(&self.cpu, bandwidth)?,
-            _ => v1::write_quota(&self.cpu, bandwidth.quota_us)?,
+        for write in writes {
+            match (self.version, write) {
+                (CgroupVersion::V2, Write::Quota(quota_us)) => {
+                    v2::write_quota(&self.cpu, quota_us, before.period_us)?;
+                }
+                (CgroupVersion::V2, Write::Burst(burst_us)) => v2::write_burst(&self.cpu, burst_us)?,
+                (_, Write::Quota(quota_us)) => v1::write_quota(&self.cpu, quota_us)?,
+                (_, Write::Burst(burst_us)) => v1::write_burst(&self.cpu, burst_us)?,
+            }
         }
         self.limit()
     }
@@ -171,12 +144,25 @@ impl CpuControl {
         }
     }
 
-    fn with_limit(&self, before: CpuBandwidth, limit: Limit<Cores>) -> Result<CpuBandwidth, KernelError> {
-        before.with_limit(limit).map_err(|smallest| KernelError::LimitTooSmall {
+    fn with_limit(
+        &self,
+        before: CpuBandwidth,
+        limit: Limit<Cores>,
+        own_burst_us: Option<u64>,
+    ) -> Result<CpuBandwidth, KernelError> {
+        before.with_limit(limit, own_burst_us).map_err(|smallest| KernelError::LimitTooSmall {
             path: self.cpu.clone(),
             asked: limit.to_string(),
             smallest: format!("{smallest:.4}"),
         })
+    }
+}
+
+/// The number in the file of the burst; absent before Linux 5.14.
+fn burst_us(path: &Path) -> Result<Option<u64>, KernelError> {
+    match file::read_number(path) {
+        Err(error) if error.is_gone() => Ok(None),
+        other => other.map(Some),
     }
 }
 

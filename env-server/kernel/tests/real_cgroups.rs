@@ -22,7 +22,10 @@ fn a_group_holds_kills_and_forgets_its_processes() {
     let (outer, path) = (scratch.child("outer"), "outer/inner");
     let inner = scratch.child(path);
     let (one, two) = (Process::start("sleep", &["100"]), Process::start("sleep", &["100"]));
-    outer.attach(one.0.id()).unwrap();
+    // On v2, a group whose children have limits holds no process itself.
+    let is_v1 = scratch.tree.hierarchy().version() == CgroupVersion::V1;
+    let beside = if is_v1 { outer.clone() } else { scratch.child("outer/beside") };
+    beside.attach(one.0.id()).unwrap();
     inner.attach(two.0.id()).unwrap();
     assert_eq!(inner.pids().unwrap(), [two.0.id()]);
     let mut both = [one.0.id(), two.0.id()];
@@ -177,5 +180,38 @@ fn what_is_used_is_what_was_asked_within_two_percent_of_a_core() {
         println!("{test}: asked for {asked} cores, used {shares:.3?}");
         assert!(shares.iter().all(|share| *share < asked + TOLERANCE_CORES), "{asked}: {shares:?}");
         assert!(shares.iter().any(|share| *share > asked - TOLERANCE_CORES), "{asked}: {shares:?}");
+    }
+}
+
+/// The kernel refuses a quota below the burst, and a burst above the quota.
+#[test]
+fn a_burst_goes_down_with_the_quota_and_comes_back_to_the_byte() {
+    let test = "a_burst_goes_down_with_the_quota_and_comes_back_to_the_byte";
+    let Some(scratch) = Scratch::new(test) else { return };
+    let group = scratch.child("bursting");
+    let (cpu, folder) = (scratch.cpu(&group), scratch.tree.hierarchy().cpu_folder(group.path()));
+    let files = match scratch.tree.hierarchy().version() {
+        CgroupVersion::V1 => ["cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us"].as_slice(),
+        _ => &["cpu.max", "cpu.max.burst"],
+    };
+    let Some(burst) = files.last().map(|file| folder.join(file)).filter(|file| file.exists()) else {
+        eprintln!("SKIPPED {test}: this kernel has no burst");
+        return;
+    };
+    let bytes = || files.iter().map(|file| fs::read(folder.join(file)).unwrap()).collect::<Vec<_>>();
+    for quota in [cores(0.8), Limit::Max] {
+        cpu.set_limit(quota).unwrap();
+        fs::write(&burst, "50000").unwrap();
+        let (own, before) = (cpu.bandwidth().unwrap(), bytes());
+        for lent in [0.1, 0.01, 0.3, 0.9] {
+            let now = cpu.bandwidth().unwrap();
+            assert_eq!(cpu.change(now, cores(lent), own.burst_us()).unwrap(), cores(lent));
+            let allowed = (lent * 1e5).min(5e4);
+            assert_eq!(fs::read_to_string(&burst).unwrap().trim(), format!("{allowed:.0}"));
+        }
+        cpu.set_limit(cores(0.2)).unwrap();
+        cpu.change(cpu.bandwidth().unwrap(), quota, own.burst_us()).unwrap();
+        assert_eq!(bytes(), before);
+        fs::write(&burst, "0").unwrap();
     }
 }

@@ -1,7 +1,8 @@
 //! Limits that somebody else changed while they were lent (a person, kubelet, systemd's daemon-reload): noticed, told, and
 //! left to them for a while.
 //!
-//! Writes no limit: what was found is the container's own from then on.
+//! Writes no limit: what was found is the container's own from then on. What a lent quota has held down of the burst
+//! comes back as far as theirs allows.
 
 use std::time::Duration;
 
@@ -66,6 +67,12 @@ impl Lender {
         let found = reading.limits.differing(&loan.lent);
         if found == Limits::default() {
             return;
+        }
+        let controls = self.means.machine.controls(path, &loan.devices);
+        if let Err(error) =
+            controls.give_back(&Limits { cpu: found.cpu, ..Limits::default() }, loan.cpu_burst_us)
+        {
+            warn!(cgroup = %path, error = with_causes(&error), "burst not given back");
         }
         let lent = loan.lent.among(&found);
         warn!(cgroup = %path, %lent, %found, "somebody else changed a limit that was lent: it is left to them");

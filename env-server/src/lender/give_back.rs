@@ -66,7 +66,7 @@ impl Lender {
         if !self.exists(&place) {
             return Ok(());
         }
-        match self.means.machine.controls(path, &loan.devices).give_back(&loan.baseline) {
+        match self.means.machine.controls(path, &loan.devices).give_back(&loan.baseline, loan.cpu_burst_us) {
             Err(error) if self.exists(&place) => Err(error),
             _ => Ok(()),
         }

@@ -73,10 +73,19 @@ impl Lender {
             if owned.unwrap_or_default() == baseline {
                 continue;
             }
-            let lent = Limits::default();
-            let loan =
-                Loan { identity, devices: change.devices, baseline, lent, due: now, failed_attempts: 0 };
-            self.loans.entry(path.clone()).or_insert(loan).baseline = baseline;
+            let loan = self.loans.entry(path.clone()).or_insert(Loan {
+                identity,
+                devices: change.devices,
+                baseline,
+                cpu_burst_us: None,
+                lent: Limits::default(),
+                due: now,
+                failed_attempts: 0,
+            });
+            loan.baseline = baseline;
+            if owned.is_none_or(|owned| owned.cpu.is_none()) {
+                loan.cpu_burst_us = change.before.cpu_burst_us();
+            }
             borrowed.push(Borrowed { path, earlier: owned });
         }
         if !borrowed.is_empty()
@@ -107,7 +116,8 @@ impl Lender {
     ) -> Result<Vec<Applied>, NodeError> {
         let mut applied = Vec::new();
         for (index, change) in changes.iter().enumerate() {
-            match change.controls.change(&change.before, &change.target) {
+            let own_burst_us = self.loans.get(&change.place.path).and_then(|loan| loan.cpu_burst_us);
+            match change.controls.change(&change.before, &change.target, own_burst_us) {
                 Ok(limits) => applied.push(Applied::alone(limits)),
                 // The one that failed is undone too: it may have been written in part, or only not read back.
                 Err(error) => return Err(self.undo(&changes[..=index], borrowed, &error, now)),
@@ -178,11 +188,13 @@ impl Lender {
     /// Whether the limits are what they were before the plan.
     fn undo_one(&self, change: &Change) -> bool {
         let before = change.before.limits.among(&change.target);
-        let is_as_before = |reading: Reading| reading.limits.among(&before) == before;
+        let burst_us = change.before.cpu_burst_us();
+        let is_as_before =
+            |reading: Reading| reading.limits.among(&before) == before && reading.cpu_burst_us() == burst_us;
         if !self.exists(&change.place) || change.controls.limits().is_ok_and(is_as_before) {
             return true;
         }
-        match change.controls.give_back(&before) {
+        match change.controls.give_back(&before, burst_us) {
             Ok(()) => true,
             Err(_) if !self.exists(&change.place) => true,
             Err(error) => {

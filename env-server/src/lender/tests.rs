@@ -226,7 +226,7 @@ fn what_cannot_be_undone_is_told_and_goes_back_to_the_baseline_later() {
     let asked = plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]);
     let changes = lender.check(&asked, START).unwrap();
     let first_touched = lender.borrow_limits(&changes, START).unwrap();
-    changes[0].controls.change(&changes[0].before, &changes[0].target).unwrap();
+    changes[0].controls.change(&changes[0].before, &changes[0].target, None).unwrap();
     machine.refuse_writes("p/a");
     let refused = KernelError::InvalidPath { text: "x".to_owned(), reason: "stands for any refusal" };
     let error = lender.undo(&changes, &first_touched, &refused, START);
@@ -269,13 +269,61 @@ fn a_crash_at_any_moment_of_a_plan_is_put_right_by_the_next_start() {
         let changes = lender.check(&plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]), START).unwrap();
         lender.borrow_limits(&changes, START).unwrap();
         for change in &changes[..written] {
-            change.controls.change(&change.before, &change.target).unwrap();
+            change.controls.change(&change.before, &change.target, None).unwrap();
         }
         drop(lender);
         assert_eq!(open(&machine, START).loans(), 0);
         assert_eq!(quotas(&machine), ["-1", "50000"], "after {written} writes");
         assert!(journalled(&machine).is_empty());
     }
+}
+
+/// What the kernel refuses of a burst above its quota is tested where the order of the writes is decided.
+#[test]
+fn a_burst_is_held_down_with_the_quota_and_comes_back_with_it() {
+    let machine = two();
+    machine.put_burst("p/b", 40_000);
+    let state = || (machine.quota("p/b"), machine.burst("p/b"));
+    let own = ("50000".to_owned(), Some(40_000));
+    let mut lender = open(&machine, START);
+    for (generation, lent, burst) in [(1, 0.2, 20_000), (2, 0.3, 30_000), (3, 0.45, 40_000), (4, 0.1, 10_000)]
+    {
+        lender.apply(&plan(generation, &[("b", cores(lent))]), START).unwrap();
+        assert_eq!(machine.burst("p/b"), Some(burst), "{lent}");
+    }
+    lender.restore(&name("b"), START).unwrap();
+    assert_eq!(state(), own);
+
+    // A crash after a plan, and one between the two writes of a plan.
+    lender.apply(&plan(5, &[("b", cores(0.1))]), START).unwrap();
+    drop(lender);
+    let mut lender = open(&machine, START);
+    assert_eq!(state(), own);
+    let changes = lender.check(&plan(6, &[("b", cores(0.1))]), START).unwrap();
+    lender.borrow_limits(&changes, START).unwrap();
+    machine.put_burst("p/b", 10_000);
+    drop(lender);
+    lender = open(&machine, START);
+    assert_eq!(state(), own);
+
+    // Undone because another container fails.
+    machine.refuse_writes("p/a");
+    lender.apply(&plan(7, &[("b", cores(0.1)), ("a", cores(0.3))]), START).unwrap_err();
+    assert_eq!(state(), own);
+}
+
+#[test]
+fn a_burst_comes_back_as_far_as_somebody_elses_quota_allows() {
+    let machine = two();
+    machine.put_burst("p/b", 40_000);
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(1, &[("b", cores(0.1))]), START).unwrap();
+    machine.put("p/b", "30000");
+    lender.containers(START).unwrap();
+    assert_eq!(
+        (machine.quota("p/b").as_str(), machine.burst("p/b"), lender.loans()),
+        ("30000", Some(30_000), 0)
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Cgroups of one test, and an env-server that looks after them. All is gone when it goes out of scope.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod stage;
+
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -94,11 +96,15 @@ impl Scratch {
         CpuControl::new(self.tree.hierarchy(), self.parent.path())
     }
 
-    fn path(&self, container: &str) -> CgroupPath {
+    pub(crate) fn hierarchy(&self) -> &Hierarchy {
+        self.tree.hierarchy()
+    }
+
+    pub(crate) fn path(&self, container: &str) -> CgroupPath {
         self.parent.path().child(container).unwrap()
     }
 
-    fn find(&self, container: &str) -> Cgroup {
+    pub(crate) fn find(&self, container: &str) -> Cgroup {
         self.tree.find(self.path(container).as_str()).unwrap().unwrap()
     }
 }

@@ -67,6 +67,11 @@ fn what_is_in_force_is_not_written_again() {
 }
 
 impl Fake {
+    fn with(self, name: &str, text: &str) -> Self {
+        fs::write(self.folder.path().join("root/p/c").join(name), text).unwrap();
+        self
+    }
+
     fn content(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join("root/p/c").join(name)).unwrap()
     }
@@ -127,6 +132,33 @@ fn a_missing_file_is_never_created() {
     let error = fake.control.set_limit(cores(1.0)).unwrap_err();
     assert!(error.is_gone() && error.to_string().contains("cpu.cfs_quota_us"), "{error}");
     assert_eq!(fs::read_dir(fake.folder.path().join("root/p/c")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_burst_above_the_new_quota_goes_down_with_it_and_comes_back() {
+    let one = v1("80000\n").with("cpu.cfs_burst_us", "50000\n");
+    let two = v2("80000 100000\n").with("cpu.max.burst", "50000\n");
+    for (fake, burst) in [(one, "cpu.cfs_burst_us"), (two, "cpu.max.burst")] {
+        let own = fake.control.bandwidth().unwrap();
+        assert_eq!(own.burst_us(), Some(50_000));
+        assert_eq!(fake.control.set_limit(cores(0.6)).unwrap(), cores(0.6));
+        assert_eq!(fake.content(burst), "50000\n", "what fits is not written again");
+        assert_eq!(fake.control.set_limit(cores(0.2)).unwrap(), cores(0.2));
+        assert_eq!(fake.content(burst), "20000");
+        let lent = fake.control.bandwidth().unwrap();
+        assert_eq!(fake.control.change(lent, own.limit(), own.burst_us()).unwrap(), own.limit());
+        assert_eq!(fake.control.bandwidth().unwrap(), own);
+    }
+}
+
+#[test]
+fn without_a_file_for_the_burst_there_is_none() {
+    for (fake, burst) in [(v1("80000\n"), "cpu.cfs_burst_us"), (v2("80000 100000\n"), "cpu.max.burst")] {
+        let before = fake.control.bandwidth().unwrap();
+        assert_eq!(before.burst_us(), None);
+        assert_eq!(fake.control.change(before, cores(0.2), Some(50_000)).unwrap(), cores(0.2));
+        assert!(!fake.folder.path().join("root/p/c").join(burst).exists());
+    }
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::{path::Path, time::Duration};
 
 use nix::errno::Errno;
 
-use super::{CpuBandwidth, CpuCounters, field};
+use super::{CpuBandwidth, CpuCounters, burst_us, field};
 use crate::{error::KernelError, file};
+
+const BURST: &str = "cpu.cfs_burst_us";
 
 pub(super) fn counters(cpu: &Path, cpuacct: &Path) -> Result<CpuCounters, KernelError> {
     let stat = cpu.join("cpu.stat");
@@ -30,7 +32,8 @@ pub(super) fn bandwidth(cpu: &Path) -> Result<CpuBandwidth, KernelError> {
     }
     // -1 stands for no limit.
     let quota_us: i64 = file::read_number(&cpu.join("cpu.cfs_quota_us"))?;
-    Ok(CpuBandwidth { quota_us: u64::try_from(quota_us).ok(), period_us })
+    let burst_us = burst_us(&cpu.join(BURST))?;
+    Ok(CpuBandwidth { quota_us: u64::try_from(quota_us).ok(), period_us, burst_us })
 }
 
 pub(super) fn write_quota(cpu: &Path, quota_us: Option<u64>) -> Result<(), KernelError> {
@@ -43,4 +46,8 @@ pub(super) fn write_quota(cpu: &Path, quota_us: Option<u64>) -> Result<(), Kerne
         }
         other => other,
     })
+}
+
+pub(super) fn write_burst(cpu: &Path, burst_us: u64) -> Result<(), KernelError> {
+    file::write(&cpu.join(BURST), &burst_us.to_string())
 }

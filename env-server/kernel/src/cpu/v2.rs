@@ -1,11 +1,13 @@
-//! cgroup v2: `cpu.max` and `cpu.stat`.
+//! cgroup v2: `cpu.max`, `cpu.max.burst` and `cpu.stat`.
 //!
 //! Must not know of v1.
 
 use std::{path::Path, time::Duration};
 
-use super::{CpuBandwidth, CpuCounters, field};
+use super::{CpuBandwidth, CpuCounters, burst_us, field};
 use crate::{error::KernelError, file};
+
+const BURST: &str = "cpu.max.burst";
 
 pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
     let stat = folder.join("cpu.stat");
@@ -25,21 +27,28 @@ pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
 pub(super) fn bandwidth(folder: &Path) -> Result<CpuBandwidth, KernelError> {
     let path = folder.join("cpu.max");
     let text = file::read(&path)?;
-    parse(&text).ok_or_else(|| file::unexpected(&path, &text, "a quota and a period"))
+    let (quota_us, period_us) =
+        parse(&text).ok_or_else(|| file::unexpected(&path, &text, "a quota and a period"))?;
+    Ok(CpuBandwidth { quota_us, period_us, burst_us: burst_us(&folder.join(BURST))? })
 }
 
-pub(super) fn write_bandwidth(folder: &Path, bandwidth: CpuBandwidth) -> Result<(), KernelError> {
-    file::write(&folder.join("cpu.max"), &render(bandwidth))
+pub(super) fn write_quota(folder: &Path, quota_us: Option<u64>, period_us: u64) -> Result<(), KernelError> {
+    file::write(&folder.join("cpu.max"), &render(quota_us, period_us))
 }
 
-fn parse(text: &str) -> Option<CpuBandwidth> {
+pub(super) fn write_burst(folder: &Path, burst_us: u64) -> Result<(), KernelError> {
+    file::write(&folder.join(BURST), &burst_us.to_string())
+}
+
+/// The quota, absent for none, and the period.
+fn parse(text: &str) -> Option<(Option<u64>, u64)> {
     let (quota, period) = text.trim().split_once(' ')?;
     let quota_us = if quota == "max" { None } else { Some(quota.parse().ok()?) };
     let period_us = period.parse().ok().filter(|period_us| *period_us > 0)?;
-    Some(CpuBandwidth { quota_us, period_us })
+    Some((quota_us, period_us))
 }
 
-fn render(CpuBandwidth { quota_us, period_us }: CpuBandwidth) -> String {
+fn render(quota_us: Option<u64>, period_us: u64) -> String {
     match quota_us {
         Some(quota_us) => format!("{quota_us} {period_us}"),
         None => format!("max {period_us}"),
@@ -54,8 +63,8 @@ mod tests {
 
     #[test]
     fn reads_what_the_kernel_writes() {
-        assert_eq!(parse("max 100000\n"), Some(CpuBandwidth { quota_us: None, period_us: 100_000 }));
-        assert_eq!(parse("20000 50000\n"), Some(CpuBandwidth { quota_us: Some(20_000), period_us: 50_000 }));
+        assert_eq!(parse("max 100000\n"), Some((None, 100_000)));
+        assert_eq!(parse("20000 50000\n"), Some((Some(20_000), 50_000)));
         for bad in ["", "max", "-1 100000", "max 0", "1 2 3", "max max"] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
@@ -67,8 +76,7 @@ mod tests {
             quota_us in proptest::option::of(1000u64..1 << 40),
             period_us in 1000u64..=1_000_000,
         ) {
-            let bandwidth = CpuBandwidth { quota_us, period_us };
-            prop_assert_eq!(parse(&render(bandwidth)), Some(bandwidth));
+            prop_assert_eq!(parse(&render(quota_us, period_us)), Some((quota_us, period_us)));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod finding;
 mod limits;
+mod netem;
 mod others;
 mod rates;
 mod stage;

@@ -5,7 +5,7 @@ use ballast_kernel::KernelError;
 use crate::stage::{Container, NONE, dump, mbits, on_a_limiting_host, run};
 
 /// With `commands` of tc done by others, `refused` cannot be limited, the other way can, and theirs never changes.
-fn assert_untouched(commands: &[&str], refused: &str, found: &str) {
+pub(crate) fn assert_untouched(commands: &[&str], refused: &str, found: &str) {
     on_a_limiting_host("what_others_have_is_untouched", || {
         let container = Container::with_network("host0", 1000);
         let control = container.control();

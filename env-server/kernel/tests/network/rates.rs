@@ -12,7 +12,7 @@ use crate::{
 /// Of a full-size frame of 1514 bytes, 1448 are TCP's payload.
 const PAYLOAD_SHARE: f64 = 1448.0 / 1514.0;
 
-fn limit(way: Way, mbit: f64) -> Limits {
+pub(crate) fn limit(way: Way, mbit: f64) -> Limits {
     match way {
         Way::Egress => mbits(mbit, 0.0),
         Way::Ingress => mbits(0.0, mbit),
@@ -20,7 +20,7 @@ fn limit(way: Way, mbit: f64) -> Limits {
 }
 
 /// What was asked for, within 5 %; of payload, as much as fits into that.
-fn assert_within_five_percent(way: Way, mbit: f64, achieved: Achieved) {
+pub(crate) fn assert_within_five_percent(way: Way, mbit: f64, achieved: Achieved) {
     let share = |rate: f64| rate / (mbit * 1e6);
     let (wire, interface, goodput) =
         (share(achieved.wire), share(achieved.interface), share(achieved.goodput));

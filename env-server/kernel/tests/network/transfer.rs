@@ -56,7 +56,7 @@ pub(crate) fn sleep(time: Duration) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "rates are measured over real time")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

@@ -1,0 +1,76 @@
+//! A network namespace that plays the host, with the container `geo` on a veth in it. The machine's own interfaces are
+//! never touched.
+
+use std::process::{Child, Command, Stdio};
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::Scratch;
+
+/// The host side of the container's veth.
+pub(crate) const VETH: &str = "veth-geo";
+
+/// A process in a network namespace of its own, joined to the host's by [`VETH`]. It ends with its input.
+struct Networked(Child);
+
+impl Networked {
+    fn start() -> Self {
+        let child = Command::new("unshare").args(["--net", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+        let this = Self(child);
+        let namespace = || std::fs::read_link(format!("/proc/{}/ns/net", this.0.id())).unwrap();
+        let host = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        while namespace() == host {
+            std::thread::yield_now();
+        }
+        run("ip", &format!("link add {VETH} type veth peer name eth0 netns {}", this.0.id()));
+        run("ip", &format!("link set dev {VETH} up"));
+        // The kernel looks for a carrier a while later: what it then says is to be said before anybody compares.
+        while run("ip", &format!("link show dev {VETH}")).contains("state UNKNOWN") {
+            std::thread::yield_now();
+        }
+        this
+    }
+}
+
+impl Drop for Networked {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a program in the namespace of this thread and answers what it says.
+pub(crate) fn run(program: &str, arguments: &str) -> String {
+    let output = Command::new(program).args(arguments.split_whitespace()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Everything of the host's network that a limit may touch.
+pub(crate) fn network() -> String {
+    let filters = format!("filter show dev {VETH} ingress");
+    [run("ip", "link show"), run("tc", "qdisc show"), run("tc", &filters)].concat()
+}
+
+/// Runs `test` in a private network namespace, with the container `geo` on the veth [`VETH`].
+pub(crate) fn on_a_host(test: &str, work: impl AsyncFnOnce(Scratch) + Send) {
+    let Some(scratch) = Scratch::new(test) else { return };
+    if Command::new("tc").arg("-V").output().is_err() || Command::new("unshare").arg("-V").output().is_err() {
+        eprintln!("SKIPPED {test}: it needs the programs tc and unshare, to set the stage and to look at it");
+        return;
+    }
+    std::thread::scope(|scope| {
+        let played = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            run("ip", "link set dev lo up");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let networked = Networked::start();
+            scratch.attach("geo", networked.0.id());
+            runtime.block_on(work(scratch));
+        });
+        if let Err(panicked) = played.join() {
+            std::panic::resume_unwind(panicked);
+        }
+    });
+}
