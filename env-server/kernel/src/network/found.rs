@@ -40,7 +40,8 @@ pub(super) struct Found {
 /// The host side, if the index is still that of the container's veth.
 pub(super) fn host_side(netlink: &Netlink, interface: Interface) -> Result<Link, KernelError> {
     let link = links::by_index(netlink, interface.index)?;
-    if link.is_veth() && link.peer_index == Some(interface.peer_index) {
+    let has_address = interface.address.is_none_or(|address| link.address == Some(address));
+    if link.is_veth() && link.peer_index == Some(interface.peer_index) && has_address {
         return Ok(link);
     }
     Err(KernelError::Netlink {

@@ -17,6 +17,9 @@ use crate::error::KernelError;
 /// The kernel's own length of a transmit queue, in packets (`DEFAULT_TX_QUEUE_LEN`).
 pub(super) const DEFAULT_QUEUE_LENGTH: u32 = 1000;
 
+/// Six bytes.
+pub(super) type EthernetAddress = [u8; 6];
+
 /// What is known of an interface.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Link {
@@ -33,6 +36,8 @@ pub(super) struct Link {
     pub(super) queue_length: u32,
     /// In bytes, without the link's header.
     pub(super) mtu: u32,
+    /// Drawn by the kernel, unless somebody chose it; absent where it is not Ethernet's.
+    pub(super) address: Option<EthernetAddress>,
     pub(super) statistics: Option<Stats64>,
 }
 
@@ -73,6 +78,7 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::LinkNetNsId(id) => link.peer_namespace = Some(id),
                 LinkAttribute::TxQueueLen(length) => link.queue_length = length,
                 LinkAttribute::Mtu(bytes) => link.mtu = bytes,
+                LinkAttribute::Address(bytes) => link.address = bytes.try_into().ok(),
                 LinkAttribute::Stats64(statistics) => link.statistics = Some(statistics),
                 LinkAttribute::LinkInfo(infos) => link.kind = kind(infos),
                 _ => {}

@@ -70,7 +70,7 @@ fn with_a_veth(test: &str, queue_length: u32, work: impl Fn(&Netlink, NetworkCon
         let (veth, peer) = (link("veth")?, link("peer")?);
         netlink.act(&links::set_queue_length(&veth, queue_length))?;
         netlink.act(&links::set_up(&veth))?;
-        let interface = Interface { index: veth.index, peer_index: peer.index, namespace: 0 };
+        let interface = Interface { index: veth.index, peer_index: peer.index, namespace: 0, address: veth.address };
         work(&netlink, NetworkControl::new(interface));
         Ok(())
     });
@@ -174,12 +174,17 @@ fn a_step_that_fails_leaves_the_limits_before() {
 #[test]
 fn a_later_interface_of_the_same_index_is_not_taken_for_it() {
     with_a_veth("a_later_interface", 1000, |netlink, control| {
-        let Interface { index, peer_index, namespace } = control.interface();
-        let other = NetworkControl::new(Interface { index, peer_index: peer_index + 7, namespace });
+        let ours = control.interface();
         let before = snapshot(netlink, control);
-        let error = other.set_limit(limits(20.0, 20.0)).unwrap_err();
-        assert!(error.is_gone() && error.to_string().contains("veth has it now"), "{error}");
-        assert!(other.counters().unwrap_err().is_gone());
+        for earlier in [
+            Interface { peer_index: ours.peer_index + 7, ..ours },
+            Interface { address: Some([2, 0, 0, 0, 0, 1]), ..ours },
+        ] {
+            let other = NetworkControl::new(earlier);
+            let error = other.set_limit(limits(20.0, 20.0)).unwrap_err();
+            assert!(error.is_gone() && error.to_string().contains("veth has it now"), "{error}");
+            assert!(other.counters().unwrap_err().is_gone());
+        }
         assert_eq!(snapshot(netlink, control), before);
     });
 }
