@@ -9,7 +9,7 @@ use crate::{error::KernelError, file};
 
 pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
     let stat = folder.join("cpu.stat");
-    let text = file::read(&stat)?;
+    let text = file::read_record(&stat)?;
     let usage_us = field(&stat, &text, "usage_usec")?
         .ok_or_else(|| file::unexpected(&stat, &text, "CPU statistics with usage_usec"))?;
     // Without the CPU controller there is no quota to be held back by: the kernel leaves these lines out.
@@ -24,7 +24,7 @@ pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
 
 pub(super) fn bandwidth(folder: &Path) -> Result<CpuBandwidth, KernelError> {
     let path = folder.join("cpu.max");
-    let text = file::read(&path)?;
+    let text = file::read_record(&path)?;
     parse(&text).ok_or_else(|| file::unexpected(&path, &text, "a quota and a period"))
 }
 
