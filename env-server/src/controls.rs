@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use ballast_api::{BitsPerSecond, EgressIngress, Limit, Limits, PerResource, with_causes};
 use ballast_kernel::{
     CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl, DiskCounters, DiskLimits,
-    Hierarchy, Interface, KernelError, NetworkControl, disk, network::NetworkCounters,
+    Hierarchy, Interface, KernelError, NetworkControl, disk,
+    network::{Host, NetworkCounters},
 };
 use serde::{Deserialize, Serialize};
 
@@ -62,13 +63,13 @@ type NetworkLimits = EgressIngress<Limit<BitsPerSecond>>;
 impl Controls {
     /// Those of the container at `path`, which need not exist yet.
     #[must_use]
-    pub fn new(hierarchy: &Hierarchy, path: &CgroupPath, devices: &Devices) -> Self {
+    pub fn new(hierarchy: &Hierarchy, host: &Host, path: &CgroupPath, devices: &Devices) -> Self {
         Self {
             hierarchy: hierarchy.clone(),
             path: path.clone(),
             cpu: CpuControl::new(hierarchy, path),
             disk: devices.disk.and_then(|device| DiskControl::new(hierarchy, path, device)),
-            network: devices.network.map(NetworkControl::new),
+            network: devices.network.map(|interface| NetworkControl::on(host, interface)),
         }
     }
 

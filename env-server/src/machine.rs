@@ -12,7 +12,7 @@ use ballast_kernel::{
         device::{self, Disk},
     },
     machine::online_cpus,
-    network::{self, Support},
+    network::{self, Host, Support},
 };
 use tracing::{info, warn};
 
@@ -41,6 +41,7 @@ pub struct Machine {
     capacity: Amounts,
     disks: Result<Vec<Disk>, String>,
     network: Result<(), String>,
+    host: Host,
 }
 
 impl Machine {
@@ -59,7 +60,8 @@ impl Machine {
     pub fn new(hierarchy: Hierarchy, roots: Roots, cores: Cores) -> Self {
         let capacity = Amounts { cpu: Some(cores), ..Amounts::default() };
         let disks = usable_disks(&hierarchy, &roots);
-        Self { hierarchy, roots, capacity, disks, network: Err("it was not tried".to_owned()) }
+        let network = Err("it was not tried".to_owned());
+        Self { hierarchy, roots, capacity, disks, network, host: Host::default() }
     }
 
     /// Tries whether the kernel can limit networks, in a network namespace made for that.
@@ -134,7 +136,7 @@ impl Machine {
     /// What can be limited of the container at `path`, at these devices.
     #[must_use]
     pub fn controls(&self, path: &CgroupPath, devices: &Devices) -> Controls {
-        Controls::new(&self.hierarchy, path, devices)
+        Controls::new(&self.hierarchy, &self.host, path, devices)
     }
 
     /// The devices that the container at `path` uses, and for each resource that cannot be limited the reason.

@@ -20,7 +20,7 @@ use crate::error::KernelError;
 
 /// The host side of a container's veth, and enough to tell it from a later interface of the same index: an undo that
 /// finds another `Interface` for the container than was journalled must not be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interface {
     /// The index of the host side, in the namespace of this process.

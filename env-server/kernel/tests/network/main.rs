@@ -7,5 +7,6 @@ mod finding;
 mod limits;
 mod others;
 mod rates;
+mod remembered;
 mod stage;
 mod transfer;
