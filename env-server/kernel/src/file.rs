@@ -32,7 +32,7 @@ pub(crate) fn read(path: &Path) -> Result<String, KernelError> {
 const RECORD_BYTES: usize = 1024;
 
 /// A file that the kernel makes at once, as it makes every control file but lists of processes: what comes short of the
-/// buffer is all there is. Asking for no size and for no second time makes it a third faster than [`read`].
+/// buffer is all there is. It asks for no size and reads no second time, as [`read`] does.
 pub(crate) fn read_record(path: &Path) -> Result<String, KernelError> {
     let attempt = || {
         let mut file = File::open(path)?;

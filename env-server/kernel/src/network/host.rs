@@ -1,7 +1,7 @@
 //! The connection to the host's network namespace, and what is known of it.
 //!
-//! What was seen is remembered until the kernel tells of a change: looking again at a hundred containers costs less than
-//! asking about one. Must not know what is wanted.
+//! What was seen is remembered until the kernel tells of a change: looking again costs one call, not eight questions. Must
+//! not know what is wanted.
 
 use std::{
     collections::BTreeMap,
