@@ -1,20 +1,24 @@
-//! A full node: a hundred containers, every resource that this machine controls. On real cgroups, as root only. Beside
-//! divan's table it tells the 99th percentiles of what a controller waits for (in process, without HTTP), and what the
-//! program itself uses.
+//! A full node: a hundred containers, every resource that this machine controls. On real cgroups and real veths, as root
+//! only. Beside divan's table it tells the 99th percentiles of what a controller waits for (in process, without HTTP), and
+//! what the program itself uses.
+//!
+//! The whole bench runs in a network namespace of its own: the machine's interfaces are never touched, and the kernel
+//! removes all of it when the bench ends, however it ends.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up has nothing to measure")]
+
+mod containers;
 
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use ballast_api::{
-    BytesPerSecond, ContainerName, Cores, HttpNode, Limit, LimitChange, Limits, NodeAgent, NodeName,
-    OperationsPerSecond, Plan, ReadWrite, SystemClock,
+    BitsPerSecond, BytesPerSecond, Capability, ContainerName, Cores, EgressIngress, HttpNode, Limit,
+    LimitChange, Limits, NodeAgent, NodeName, OperationsPerSecond, Plan, ReadWrite, SystemClock,
 };
 use ballast_env_server::{
     LinuxNode,
@@ -24,7 +28,7 @@ use ballast_env_server::{
     machine::{Machine, Roots},
     metrics::Metrics,
 };
-use ballast_kernel::{Cgroup, CgroupTree, Hierarchy};
+use containers::Containers;
 use divan::Bencher;
 use tokio::runtime::Runtime;
 
@@ -34,6 +38,8 @@ const CONTAINERS: usize = 100;
 static FIGURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn main() {
+    // Before there is any other thread: they, and the programs started, are in it too.
+    containers::enter_a_private_network();
     divan::main();
     for figure in FIGURES.lock().unwrap().iter() {
         println!("figure: {figure}");
@@ -95,7 +101,7 @@ impl Program {
         let state = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_ballast-env-server"))
             .args(["--node", "bench", "--listen", "127.0.0.1:0", "--cgroup-parent"])
-            .arg(full.parent.path().as_str())
+            .arg(full.containers.parent().as_str())
             .arg("--state-dir")
             .arg(state.path())
             .stdout(Stdio::piped())
@@ -144,40 +150,50 @@ fn measure(name: &str, bencher: Bencher<'_, '_>, mut work: impl FnMut()) {
     }
 }
 
-/// A node with real containers, each with a sleeping process. All is gone when it is dropped.
+/// A node with real containers. All is gone when it is dropped.
 struct FullNode {
     node: LinuxNode,
     runtime: Runtime,
-    parent: Cgroup,
-    processes: Vec<Child>,
+    has_network: bool,
+    containers: Containers,
     _state: tempfile::TempDir,
 }
 
 impl FullNode {
     /// Absent, with the reason on stderr, where this machine has no cgroups to write to.
     fn new() -> Option<Self> {
-        let made = Hierarchy::find(Path::new("/proc/self/mountinfo"))
-            .map(CgroupTree::new)
-            .and_then(|tree| Ok((tree.create(&format!("ballast-bench-{}", std::process::id()))?, tree)));
-        let (parent, tree) = made.inspect_err(|error| eprintln!("SKIPPED: no real cgroups: {error}")).ok()?;
-        let mut processes = Vec::new();
-        for i in 0..CONTAINERS {
-            let container = tree.create(&format!("{}/c{i}", parent.path())).unwrap();
-            processes.push(Command::new("sleep").arg("600").spawn().unwrap());
-            container.attach(processes[i].id()).unwrap();
-        }
+        let containers = Containers::start(CONTAINERS)?;
         let state = tempfile::tempdir().unwrap();
         let means = Means {
             machine: Machine::look_at(Roots::default()).unwrap(),
-            discovery: Discovery::of_parents(&[parent.path().clone()]),
+            discovery: Discovery::of_parents(&[containers.parent().clone()]),
             sample_interval: Duration::from_secs(1),
             clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::default()),
             journal: Journal::new(state.path(), "bench"),
         };
+        let network = means.machine.capabilities().network;
+        if let Some(Capability::Unavailable { reason }) = &network {
+            eprintln!("SKIPPED the network: {reason}");
+        }
+        let has_network = matches!(network, Some(Capability::Available { .. }));
         let node = LinuxNode::open(NodeName::new("bench").unwrap(), means).unwrap();
-        let runtime = Runtime::new().unwrap();
-        Some(Self { node, runtime, parent, processes, _state: state })
+        let full = Self { node, runtime: Runtime::new().unwrap(), has_network, containers, _state: state };
+        full.check();
+        Some(full)
+    }
+
+    /// Every limit of a plan is really there to be changed.
+    fn check(&self) {
+        let containers = self.runtime.block_on(self.node.containers()).unwrap();
+        assert_eq!(containers.len(), CONTAINERS);
+        for container in containers {
+            let found: Vec<_> = container.limits.named().collect();
+            assert!(
+                self.plan(1).changes[0].limits.named().all(|asked| found.contains(&asked)),
+                "{container:?}"
+            );
+        }
     }
 
     /// Limits that differ from one plan to the next, so that each of them is written.
@@ -185,9 +201,11 @@ impl FullNode {
         let factor = if generation.is_multiple_of(2) { 1.0 } else { 2.0 };
         let bytes = |rate| Limit::At(BytesPerSecond::new(rate * factor).unwrap());
         let operations = |rate| Limit::At(OperationsPerSecond::new(rate * factor).unwrap());
+        let bits = |rate| Limit::At(BitsPerSecond::new(rate * factor).unwrap());
         let limits = Limits {
             disk: Some(ReadWrite { read: bytes(5e6), write: bytes(3e6) }),
             disk_operations: Some(ReadWrite { read: operations(500.0), write: operations(300.0) }),
+            network: self.has_network.then(|| EgressIngress { egress: bits(20e6), ingress: bits(50e6) }),
             ..Limits::of_cpu(Limit::At(Cores::new(0.2 * factor).unwrap()))
         };
         let container = |i| ContainerName::new(format!("c{i}")).unwrap();
@@ -200,10 +218,5 @@ impl Drop for FullNode {
     fn drop(&mut self) {
         let not_restored = self.runtime.block_on(self.node.close());
         assert!(not_restored.is_empty(), "{not_restored:?}");
-        for process in &mut self.processes {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-        self.parent.remove().unwrap();
     }
 }

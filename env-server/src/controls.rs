@@ -8,7 +8,7 @@ use ballast_api::{BitsPerSecond, EgressIngress, Limit, Limits, PerResource, with
 use ballast_kernel::{
     CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl, DiskCounters, DiskLimits,
     Hierarchy, Interface, KernelError, NetworkControl, disk,
-    network::NetworkCounters,
+    network::{Host, NetworkCounters},
     resctrl::{self, InForce, ResctrlControl, ResctrlLimits},
 };
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,7 @@ impl Controls {
     #[must_use]
     pub fn new(
         hierarchy: &Hierarchy,
+        host: &Host,
         path: &CgroupPath,
         devices: &Devices,
         caches: Option<ResctrlControl>,
@@ -97,7 +98,7 @@ impl Controls {
             path: path.clone(),
             cpu: CpuControl::new(hierarchy, path),
             disk: devices.disk.and_then(|device| DiskControl::new(hierarchy, path, device)),
-            network: devices.network.map(NetworkControl::new),
+            network: devices.network.map(|interface| NetworkControl::on(host, interface)),
             caches,
         }
     }

@@ -373,13 +373,14 @@ impl Container {
     }
 
     /// Reads the counters. A container that is not lent anything is looked at again when it uses another disk than
-    /// before, and now and then while one of its devices is not found.
+    /// before, and now and then while one of its devices is not found, or is gone.
     fn sample(&mut self, means: &Means, is_lent: bool) -> Result<(), KernelError> {
         let (mut counters, disks) = self.controls.counters()?;
         let is_elsewhere = busiest(&disks).is_some_and(|used| self.devices.disk != Some(used));
         self.samples = self.samples.wrapping_add(1);
-        let is_incomplete =
-            self.missing.iter().next().is_some() && self.samples.is_multiple_of(LOOK_AGAIN_EVERY);
+        let is_gone = self.devices.network.is_some() && counters.network.is_none();
+        let is_incomplete = (is_gone || self.missing.iter().next().is_some())
+            && self.samples.is_multiple_of(LOOK_AGAIN_EVERY);
         if !is_lent && (is_elsewhere || is_incomplete) && self.find_devices(&means.machine) {
             counters = self.controls.counters()?.0;
         }

@@ -14,7 +14,7 @@ use ballast_kernel::{
         device::{self, Disk},
     },
     machine::online_cpus,
-    network::{self, Support},
+    network::{self, Host, Support},
     resctrl::{
         BandwidthInfo, CacheInfo, InForce, Info, ResctrlControl, ResctrlLimits, ResctrlMount, ResctrlNode,
         bandwidth::Unit,
@@ -47,6 +47,7 @@ pub struct Machine {
     capacity: Amounts,
     disks: Result<Vec<Disk>, String>,
     network: Result<(), String>,
+    host: Host,
     caches: Result<ResctrlNode, String>,
 }
 
@@ -67,7 +68,8 @@ impl Machine {
         let capacity = Amounts { cpu: Some(cores), ..Amounts::default() };
         let disks = usable_disks(&hierarchy, &roots);
         let untried = || "it was not tried".to_owned();
-        Self { hierarchy, roots, capacity, disks, network: Err(untried()), caches: Err(untried()) }
+        let (network, caches) = (Err(untried()), Err(untried()));
+        Self { hierarchy, roots, capacity, disks, network, host: Host::default(), caches }
     }
 
     /// Tries whether the kernel can limit networks, in a network namespace made for that.
@@ -167,7 +169,7 @@ impl Machine {
     /// What can be limited of the container at `path`, at these devices.
     #[must_use]
     pub fn controls(&self, path: &CgroupPath, devices: &Devices) -> Controls {
-        Controls::new(&self.hierarchy, path, devices, self.caches_of(path))
+        Controls::new(&self.hierarchy, &self.host, path, devices, self.caches_of(path))
     }
 
     fn caches_of(&self, path: &CgroupPath) -> Option<ResctrlControl> {

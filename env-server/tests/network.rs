@@ -4,15 +4,16 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use ballast_api::{
     BitsPerSecond, ContainerState, EgressIngress, HttpNode, Limit, LimitChange, Limits, NodeAgent, Plan,
 };
+use ballast_kernel::{Interface, NetworkControl};
 use nix::sys::signal::Signal;
 use support::{
-    Server, name,
-    stage::{network, on_a_host, run},
+    Scratch, Server, name,
+    stage::{Networked, network, on_a_host, run},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-env-server");
@@ -65,6 +66,87 @@ fn after_kill_9_the_next_start_frees_the_network() {
         let server = Server::start(&scratch, &[]);
         assert_eq!(network(), before);
         assert_eq!(state(&server.node(), "geo").await.limits.network, mbits_free());
+    });
+}
+
+/// The kernel removes a veth when it comes to it.
+async fn gone(name: &str) {
+    for _ in 0..100 {
+        if !run("ip", "link show").contains(name) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{name} is still there");
+}
+
+/// Ends the container `geo` but for its cgroup; then another one, which is limited by somebody else, gets a veth of the
+/// same name and both indices.
+async fn a_stranger_instead(scratch: &Scratch) -> Networked {
+    let interface = |pid| Interface::of_process(Path::new("/proc"), pid).unwrap();
+    let before = interface(scratch.pid("geo"));
+    scratch.kill("geo");
+    gone("veth-geo").await;
+    let stranger = Networked::start_at(Some(before.index));
+    let after = interface(stranger.id());
+    assert_eq!((after.index, after.peer_index), (before.index, before.peer_index));
+    NetworkControl::new(after).set_limit(mbits(30.0, 30.0).network.unwrap()).unwrap();
+    stranger
+}
+
+#[test]
+fn what_a_dead_containers_index_was_given_to_is_untouched_by_the_next_start() {
+    on_a_host("what_a_dead_containers_index_was_given_to", async |scratch| {
+        let mut server = Server::start(&scratch, &[]);
+        server.node().apply(&plan(1, mbits(20.0, 50.0))).await.unwrap();
+        server.signal(Signal::SIGKILL);
+        server.wait();
+        let _stranger = a_stranger_instead(&scratch).await;
+        let before = network();
+        let server = Server::start(&scratch, &[]);
+        assert_eq!(network(), before);
+        let geo = state(&server.node(), "geo").await;
+        assert_eq!((geo.lease_remaining_seconds, geo.limits.network), (None, None), "nothing is owed");
+        assert_eq!(network(), before);
+    });
+}
+
+#[test]
+fn what_a_dead_containers_index_was_given_to_is_untouched_by_plans_and_their_end() {
+    on_a_host("what_a_dead_containers_index_was_given_to_is_untouched_by_plans", async |scratch| {
+        let server = Server::start(&scratch, &[]);
+        let node = server.node();
+        node.apply(&plan(1, mbits(20.0, 50.0))).await.unwrap();
+        let _stranger = a_stranger_instead(&scratch).await;
+        let before = network();
+        let geo = state(&node, "geo").await;
+        assert_eq!(geo.limits.network, None);
+        assert!(geo.missing.network.unwrap().contains("veth-geo has it now"));
+        let refused = node.apply(&plan(2, mbits(10.0, 10.0))).await.unwrap_err();
+        assert!(refused.to_string().contains("veth-geo has it now"), "{refused}");
+        assert_eq!(network(), before);
+        node.restore(&name("geo")).await.unwrap();
+        assert_eq!(state(&node, "geo").await.lease_remaining_seconds, None);
+        assert_eq!(network(), before);
+    });
+}
+
+#[test]
+fn a_container_that_got_another_network_is_limited_there() {
+    on_a_host("a_container_that_got_another_network_is_limited_there", async |scratch| {
+        let server = Server::start(&scratch, &[]);
+        let node = server.node();
+        assert_eq!(state(&node, "geo").await.limits.network, mbits_free());
+        let second = a_stranger_instead(&scratch).await;
+        scratch.attach("geo", second.id());
+        for _ in 0..100 {
+            if state(&node, "geo").await.limits.network == mbits(30.0, 30.0).network {
+                node.apply(&plan(1, mbits(20.0, 50.0))).await.unwrap();
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("its network was not found again: {:?}", state(&node, "geo").await.missing);
     });
 }
 

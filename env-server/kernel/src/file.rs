@@ -3,8 +3,8 @@
 //! Never creates a file: a name that the kernel does not offer is an error, not a new file.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
     path::Path,
     time::Duration,
 };
@@ -28,6 +28,25 @@ pub(crate) fn read(path: &Path) -> Result<String, KernelError> {
     fs::read_to_string(path).map_err(failed("read", path))
 }
 
+/// Longer than what most kernel files hold.
+const RECORD_BYTES: usize = 1024;
+
+/// A file that the kernel makes at once, as it makes every control file but lists of processes: what comes short of the
+/// buffer is all there is. It asks for no size and reads no second time, as [`read`] does.
+pub(crate) fn read_record(path: &Path) -> Result<String, KernelError> {
+    let attempt = || {
+        let mut file = File::open(path)?;
+        let mut buffer = [0; RECORD_BYTES];
+        let length = file.read(&mut buffer)?;
+        let mut bytes = buffer.get(..length).unwrap_or_default().to_vec();
+        if length == RECORD_BYTES {
+            file.read_to_end(&mut bytes)?;
+        }
+        String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    };
+    attempt().map_err(failed("read", path))
+}
+
 /// Writes the whole value in one call, as kernel files want it.
 pub(crate) fn write(path: &Path, value: &str) -> Result<(), KernelError> {
     let attempt = || OpenOptions::new().write(true).truncate(true).open(path)?.write_all(value.as_bytes());
@@ -41,7 +60,7 @@ pub(crate) fn write(path: &Path, value: &str) -> Result<(), KernelError> {
 
 /// The number that a file holds.
 pub(crate) fn read_number<T: std::str::FromStr>(path: &Path) -> Result<T, KernelError> {
-    let text = read(path)?;
+    let text = read_record(path)?;
     text.trim().parse().map_err(|_| unexpected(path, &text, "a whole number"))
 }
 
@@ -52,4 +71,22 @@ pub(crate) fn read_number<T: std::str::FromStr>(path: &Path) -> Result<T, Kernel
 )]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_any_length_is_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for length in [0, 1, RECORD_BYTES - 1, RECORD_BYTES, RECORD_BYTES + 1, 5 * RECORD_BYTES] {
+            fs::write(&path, "x".repeat(length)).unwrap();
+            assert_eq!(read_record(&path).unwrap().len(), length);
+        }
+        fs::write(&path, b"\xff").unwrap();
+        assert!(read_record(&path).unwrap_err().to_string().contains("file"));
+        assert!(read_record(&folder.path().join("absent")).unwrap_err().is_gone());
+    }
 }

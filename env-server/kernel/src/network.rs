@@ -18,11 +18,13 @@
 mod control;
 mod counters;
 mod found;
+mod host;
 mod htb;
 mod interface;
 mod links;
 mod namespace;
 mod netlink;
+mod news;
 mod probe;
 mod rate;
 mod redirect;
@@ -31,6 +33,7 @@ mod sweep;
 
 pub use control::NetworkControl;
 pub use counters::{NetworkCounters, Traffic, rates};
+pub use host::Host;
 pub use interface::{Interface, NoInterface};
 pub use probe::{Support, probe};
 pub use rate::SMALLEST_RATE_BITS_PER_SECOND;

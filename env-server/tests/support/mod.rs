@@ -88,6 +88,11 @@ impl Scratch {
         self.find(container).attach(pid).unwrap();
     }
 
+    /// Its only process.
+    pub(crate) fn pid(&self, container: &str) -> u32 {
+        self.find(container).pids().unwrap()[0]
+    }
+
     pub(crate) fn cpu(&self, container: &str) -> CpuControl {
         CpuControl::new(self.tree.hierarchy(), &self.path(container))
     }

@@ -11,10 +11,15 @@ use super::Scratch;
 pub(crate) const VETH: &str = "veth-geo";
 
 /// A process in a network namespace of its own, joined to the host's by [`VETH`]. It ends with its input.
-struct Networked(Child);
+pub(crate) struct Networked(Child);
 
 impl Networked {
     fn start() -> Self {
+        Self::start_at(None)
+    }
+
+    /// With this index of the host's side.
+    pub(crate) fn start_at(index: Option<u32>) -> Self {
         let child = Command::new("unshare").args(["--net", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
         let this = Self(child);
         let namespace = || std::fs::read_link(format!("/proc/{}/ns/net", this.0.id())).unwrap();
@@ -22,13 +27,18 @@ impl Networked {
         while namespace() == host {
             std::thread::yield_now();
         }
-        run("ip", &format!("link add {VETH} type veth peer name eth0 netns {}", this.0.id()));
+        let index = index.map_or_else(String::new, |index| format!("index {index}"));
+        run("ip", &format!("link add {VETH} {index} type veth peer name eth0 netns {}", this.id()));
         run("ip", &format!("link set dev {VETH} up"));
         // The kernel looks for a carrier a while later: what it then says is to be said before anybody compares.
         while run("ip", &format!("link show dev {VETH}")).contains("state UNKNOWN") {
             std::thread::yield_now();
         }
         this
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -66,7 +76,7 @@ pub(crate) fn on_a_host(test: &str, work: impl AsyncFnOnce(Scratch) + Send) {
             run("ip", "link set dev lo up");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let networked = Networked::start();
-            scratch.attach("geo", networked.0.id());
+            scratch.attach("geo", networked.id());
             runtime.block_on(work(scratch));
         });
         if let Err(panicked) = played.join() {

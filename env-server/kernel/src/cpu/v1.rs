@@ -13,7 +13,7 @@ const BURST: &str = "cpu.cfs_burst_us";
 
 pub(super) fn counters(cpu: &Path, cpuacct: &Path) -> Result<CpuCounters, KernelError> {
     let stat = cpu.join("cpu.stat");
-    let text = file::read(&stat)?;
+    let text = file::read_record(&stat)?;
     let required =
         |key| field(&stat, &text, key)?.ok_or_else(|| file::unexpected(&stat, &text, "the CFS statistics"));
     Ok(CpuCounters {

@@ -11,7 +11,7 @@ const BURST: &str = "cpu.max.burst";
 
 pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
     let stat = folder.join("cpu.stat");
-    let text = file::read(&stat)?;
+    let text = file::read_record(&stat)?;
     let usage_us = field(&stat, &text, "usage_usec")?
         .ok_or_else(|| file::unexpected(&stat, &text, "CPU statistics with usage_usec"))?;
     // Without the CPU controller there is no quota to be held back by: the kernel leaves these lines out.
@@ -26,7 +26,7 @@ pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
 
 pub(super) fn bandwidth(folder: &Path) -> Result<CpuBandwidth, KernelError> {
     let path = folder.join("cpu.max");
-    let text = file::read(&path)?;
+    let text = file::read_record(&path)?;
     let (quota_us, period_us) =
         parse(&text).ok_or_else(|| file::unexpected(&path, &text, "a quota and a period"))?;
     Ok(CpuBandwidth { quota_us, period_us, burst_us: burst_us(&folder.join(BURST))? })

@@ -19,7 +19,7 @@ const OPERATIONS: ReadWrite<&str> =
 pub(super) fn throttle(folder: &Path, device: DeviceNumber) -> Result<Throttle, KernelError> {
     let limit = |name: &str| {
         let path = folder.join(name);
-        let text = file::read(&path)?;
+        let text = file::read_record(&path)?;
         limit_of(&text, device).ok_or_else(|| file::unexpected(&path, &text, "lines of a disk and a rate"))
     };
     Ok(Throttle { bytes: BYTES.try_map(limit)?, operations: OPERATIONS.try_map(limit)? })
@@ -76,7 +76,7 @@ fn limit_of(text: &str, device: DeviceNumber) -> Option<Option<u64>> {
 }
 
 fn counts(path: &Path) -> Result<BTreeMap<DeviceNumber, ReadWrite<u64>>, KernelError> {
-    let text = file::read(path)?;
+    let text = file::read_record(path)?;
     parse_counts(&text)
         .ok_or_else(|| file::unexpected(path, &text, "lines of a disk, an operation and a count"))
 }

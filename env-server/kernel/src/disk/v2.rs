@@ -9,7 +9,7 @@ use crate::{error::KernelError, file};
 
 pub(super) fn throttle(folder: &Path, device: DeviceNumber) -> Result<Throttle, KernelError> {
     let path = folder.join("io.max");
-    let text = file::read(&path)?;
+    let text = file::read_record(&path)?;
     parse_limits(&text, device).ok_or_else(|| file::unexpected(&path, &text, "limits of disks"))
 }
 
@@ -19,7 +19,7 @@ pub(super) fn write(folder: &Path, device: DeviceNumber, asked: &Throttle) -> Re
 
 pub(super) fn counters(folder: &Path) -> Result<BTreeMap<DeviceNumber, DiskCounters>, KernelError> {
     let path = folder.join("io.stat");
-    let text = file::read(&path)?;
+    let text = file::read_record(&path)?;
     parse_counters(&text).ok_or_else(|| file::unexpected(&path, &text, "counters of disks"))
 }
 

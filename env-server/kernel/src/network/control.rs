@@ -7,7 +7,8 @@ use tracing::warn;
 
 use super::{
     counters::{self, NetworkCounters},
-    found::{self, Found, Ifb},
+    found::{Found, Ifb},
+    host::{Connection, Host},
     htb,
     interface::Interface,
     links::{self, DEFAULT_QUEUE_LENGTH, Link},
@@ -21,18 +22,24 @@ use crate::error::KernelError;
 type Limits = EgressIngress<Limit<BitsPerSecond>>;
 type Rates = EgressIngress<Option<Rate>>;
 
-/// The host side of one container's veth. All calls must be made in the network namespace that the interface was found
-/// in, and no two for one interface at the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The host side of one container's veth. All calls must be made in the network namespace that the interface was found in.
+#[derive(Debug, Clone)]
 pub struct NetworkControl {
+    host: Host,
     interface: Interface,
 }
 
 impl NetworkControl {
-    /// The interface's, which may be gone already.
+    /// The interface's, which may be gone already, on a connection of its own.
     #[must_use]
     pub fn new(interface: Interface) -> Self {
-        Self { interface }
+        Self::on(&Host::default(), interface)
+    }
+
+    /// The same on a connection that is shared.
+    #[must_use]
+    pub fn on(host: &Host, interface: Interface) -> Self {
+        Self { host: host.clone(), interface }
     }
 
     /// Which interface.
@@ -46,11 +53,9 @@ impl NetworkControl {
     /// # Errors
     /// When the interface is gone ([`KernelError::is_gone`]).
     pub fn counters(&self) -> Result<NetworkCounters, KernelError> {
-        let link = found::host_side(&Netlink::open()?, self.interface)?;
-        counters::of_host_side(&link).ok_or_else(|| KernelError::OddAnswer {
-            operation: "read the counters of",
-            object: link.to_string(),
-            detail: "it has no 64-bit counters".to_owned(),
+        self.host.with(|host| {
+            let found = host.found(self.interface)?;
+            counters::of_host_side(&host.netlink, &found.link)
         })
     }
 
@@ -59,7 +64,7 @@ impl NetworkControl {
     /// # Errors
     /// When the interface is gone.
     pub fn limit(&self) -> Result<EgressIngress<Limit<BitsPerSecond>>, KernelError> {
-        Ok(self.look(&Netlink::open()?)?.limits())
+        Ok(self.found()?.limits())
     }
 
     /// What stands in the way of a limit now, for each direction; absent where one can be set.
@@ -67,7 +72,7 @@ impl NetworkControl {
     /// # Errors
     /// When the interface is gone.
     pub fn obstacles(&self) -> Result<EgressIngress<Option<KernelError>>, KernelError> {
-        Ok(self.look(&Netlink::open()?)?.obstacles())
+        Ok(self.found()?.obstacles())
     }
 
     /// What [`Self::set_limit`] would put in force: `limit`, rounded to whole bytes per second. Writes nothing.
@@ -79,14 +84,13 @@ impl NetworkControl {
         &self,
         limit: EgressIngress<Limit<BitsPerSecond>>,
     ) -> Result<EgressIngress<Limit<BitsPerSecond>>, KernelError> {
-        let found = self.look(&Netlink::open()?)?;
-        let Rates { egress, ingress } = checked(&found, limit)?;
+        let Rates { egress, ingress } = checked(&self.found()?, limit)?;
         Ok(EgressIngress { egress: Rate::limit(egress), ingress: Rate::limit(ingress) })
     }
 
-    /// Writes both limits and answers what is in force then, as read back. A limit counts frames with their link header
-    /// (14 bytes of Ethernet), and those headers that each segment of a segmented send will have: of TCP's data, 1448 bytes
-    /// in 1514. What is in force already is not written again; a change keeps what is queued. [`Limit::Max`] both ways
+    /// Writes both limits and answers what is in force then, as the kernel tells it. A limit counts frames with their link
+    /// header (14 bytes of Ethernet), and those headers that each segment of a segmented send will have: of TCP's data, 1448
+    /// bytes in 1514. What is in force already is not written again; a change keeps what is queued. [`Limit::Max`] both ways
     /// removes everything of Ballast, also what an interrupted call has left, and leaves the kernel as it was before; frames
     /// that are queued then are lost.
     ///
@@ -97,26 +101,36 @@ impl NetworkControl {
         &self,
         limit: EgressIngress<Limit<BitsPerSecond>>,
     ) -> Result<EgressIngress<Limit<BitsPerSecond>>, KernelError> {
-        self.set_limit_through(&Netlink::open()?, limit)
+        self.host.with(|host| {
+            let found = host.found(self.interface)?;
+            let rates = checked(&found, limit)?;
+            if found.is_exactly(rates) {
+                return Ok(found.limits());
+            }
+            let before = found.rates();
+            // Whatever happens meanwhile, what was there is not there any more.
+            host.forget(self.interface);
+            let written = if found.limits_the_ways_of(rates) {
+                change(host, self.interface, found, rates)
+            } else {
+                write(&host.netlink, &found, rates)
+            };
+            if let Err(error) = written {
+                self.take_back(host, before);
+                return Err(error);
+            }
+            Ok(host.found(self.interface)?.limits())
+        })
     }
 
-    pub(super) fn set_limit_through(&self, netlink: &Netlink, limit: Limits) -> Result<Limits, KernelError> {
-        let found = self.look(netlink)?;
-        let rates = checked(&found, limit)?;
-        if found.is_exactly(rates) {
-            return Ok(found.limits());
-        }
-        let before = found.rates();
-        if let Err(error) = write(netlink, &found, rates) {
-            self.take_back(netlink, before);
-            return Err(error);
-        }
-        Ok(self.look(netlink)?.limits())
+    fn found(&self) -> Result<Found, KernelError> {
+        self.host.with(|host| host.found(self.interface))
     }
 
     /// After a failure: puts in force what was before it. What cannot be, the next call repairs.
-    fn take_back(&self, netlink: &Netlink, before: Rates) {
-        let taken_back = self.look(netlink).and_then(|found| write(netlink, &found, before));
+    fn take_back(&self, host: &mut Connection, before: Rates) {
+        let taken_back = host.found(self.interface).and_then(|found| write(&host.netlink, &found, before));
+        host.forget(self.interface);
         if let Err(error) = taken_back
             && !error.is_gone()
         {
@@ -124,10 +138,22 @@ impl NetworkControl {
             warn!(interface, error = with_causes(&error), "half-written network limits not taken back");
         }
     }
+}
 
-    fn look(&self, netlink: &Netlink) -> Result<Found, KernelError> {
-        Found::at(netlink, self.interface)
+/// Changes rates where all else is there already. What the kernel answers is what is in force: it need not be looked at.
+fn change(
+    host: &mut Connection,
+    interface: Interface,
+    mut found: Found,
+    rates: Rates,
+) -> Result<(), KernelError> {
+    let EgressIngress { egress, ingress } = found.shapers();
+    let pairs = [egress.zip(rates.egress), ingress.zip(rates.ingress)];
+    let shapers = pairs.into_iter().flatten().map(|((link, shaper), rate)| (link, shaper, rate));
+    if shaper::change(&host.netlink, shapers.collect())? {
+        host.remember(interface, found);
     }
+    Ok(())
 }
 
 /// The rates for `limit`, if they may be set.

@@ -5,8 +5,17 @@
 use std::time::Duration;
 
 use ballast_api::{BitsPerSecond, EgressIngress};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::Stats64,
+    stats::{StatsAttribute, StatsFilterMask, StatsMessage},
+};
 
-use super::links::Link;
+use super::{
+    links::Link,
+    netlink::{Netlink, Request},
+};
+use crate::error::KernelError;
 
 /// Raw counters of one direction: they only grow, as long as the interface lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,12 +33,27 @@ pub struct Traffic {
 /// 4.4 % less here than the limit (frames of 1514 bytes, 66 of them headers).
 pub type NetworkCounters = EgressIngress<Traffic>;
 
-/// The counters of the host side are the container's the other way round. Absent when the kernel sent none.
-pub(super) fn of_host_side(link: &Link) -> Option<NetworkCounters> {
-    let host = link.statistics?;
-    Some(EgressIngress {
+/// The counters of the host side are the container's the other way round.
+pub(super) fn of_host_side(netlink: &Netlink, link: &Link) -> Result<NetworkCounters, KernelError> {
+    let mut message = StatsMessage::default();
+    message.header.ifindex = link.index;
+    message.header.filter_mask = StatsFilterMask::Link64;
+    let request = Request::new("read the counters of", link, RouteNetlinkMessage::GetStats(message));
+    let host = match netlink.get(&request)? {
+        RouteNetlinkMessage::NewStats(answer) => statistics(answer),
+        _ => None,
+    };
+    let host = host.ok_or_else(|| request.odd("it has no 64-bit counters"))?;
+    Ok(EgressIngress {
         egress: Traffic { bytes: host.rx_bytes, packets: host.rx_packets },
         ingress: Traffic { bytes: host.tx_bytes, packets: host.tx_packets },
+    })
+}
+
+fn statistics(answer: StatsMessage) -> Option<Stats64> {
+    answer.attributes.into_iter().find_map(|attribute| match attribute {
+        StatsAttribute::Link64(statistics) => Some(statistics),
+        _ => None,
     })
 }
 

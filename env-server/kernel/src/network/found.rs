@@ -40,7 +40,8 @@ pub(super) struct Found {
 /// The host side, if the index is still that of the container's veth.
 pub(super) fn host_side(netlink: &Netlink, interface: Interface) -> Result<Link, KernelError> {
     let link = links::by_index(netlink, interface.index)?;
-    if link.is_veth() && link.peer_index == Some(interface.peer_index) {
+    let has_address = interface.address.is_none_or(|address| link.address == Some(address));
+    if link.is_veth() && link.peer_index == Some(interface.peer_index) && has_address {
         return Ok(link);
     }
     Err(KernelError::Netlink {
@@ -85,10 +86,31 @@ impl Found {
 
     /// Whether the rates in force are these, and nothing half-made is left beside them.
     pub(super) fn is_exactly(&self, rates: EgressIngress<Option<Rate>>) -> bool {
+        self.rates() == rates && self.limits_the_ways_of(rates)
+    }
+
+    /// Whether the directions limited are these, and nothing half-made is left beside them: only a rate may differ.
+    pub(super) fn limits_the_ways_of(&self, rates: EgressIngress<Option<Rate>>) -> bool {
+        let now = self.rates();
         let egress_left = self.entry.ours().is_some() || self.ifb.ours().is_some();
-        self.rates() == rates
+        now.egress.is_some() == rates.egress.is_some()
+            && now.ingress.is_some() == rates.ingress.is_some()
             && (rates.egress.is_some() || !egress_left)
             && (rates.ingress.is_some() || self.root.ours().is_none())
+    }
+
+    /// The links whose HTB holds back a limited direction, and what is at their root.
+    pub(super) fn shapers(&mut self) -> EgressIngress<Option<(&Link, &mut Shaper)>> {
+        EgressIngress {
+            egress: match &mut self.ifb {
+                Place::Ours(Ifb { link, root: Place::Ours(shaper), .. }) => Some((&*link, shaper)),
+                _ => None,
+            },
+            ingress: match &mut self.root {
+                Place::Ours(shaper) => Some((&self.link, shaper)),
+                _ => None,
+            },
+        }
     }
 
     /// What the HTBs are to remember: the veth's queue length before Ballast.

@@ -11,6 +11,7 @@ use netlink_packet_route::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    found,
     links::{self, Link},
     namespace::Namespace,
     netlink::{Netlink, Request},
@@ -19,7 +20,7 @@ use crate::error::KernelError;
 
 /// The host side of a container's veth, and enough to tell it from a later interface of the same index: an undo that
 /// finds another `Interface` for the container than was journalled must not be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interface {
     /// The index of the host side, in the namespace of this process.
@@ -28,6 +29,10 @@ pub struct Interface {
     pub peer_index: u32,
     /// The inode of the container's network namespace.
     pub namespace: u64,
+    /// The Ethernet address of the host side. Indices and inodes are given again, and most containers have the same
+    /// `peer_index`: this is drawn anew for each veth. Absent in what an older Ballast wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<[u8; 6]>,
 }
 
 /// Why the network of a process cannot be controlled.
@@ -74,7 +79,9 @@ impl Interface {
             Ok((links::all(&netlink)?, number_of(&netlink, &ours)?))
         })?;
         let (peer_index, index) = the_veth(&links, our_number).map_err(not)?;
-        Ok(Self { index, peer_index, namespace: theirs.inode() })
+        let found = Self { index, peer_index, namespace: theirs.inode(), address: None };
+        let host_side = found::host_side(&Netlink::open()?, found)?;
+        Ok(Self { address: host_side.address, ..found })
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Stats64},
+    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
 };
 use nix::errno::Errno;
 
@@ -16,6 +16,9 @@ use crate::error::KernelError;
 
 /// The kernel's own length of a transmit queue, in packets (`DEFAULT_TX_QUEUE_LEN`).
 pub(super) const DEFAULT_QUEUE_LENGTH: u32 = 1000;
+
+/// Six bytes.
+pub(super) type EthernetAddress = [u8; 6];
 
 /// What is known of an interface.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -33,7 +36,8 @@ pub(super) struct Link {
     pub(super) queue_length: u32,
     /// In bytes, without the link's header.
     pub(super) mtu: u32,
-    pub(super) statistics: Option<Stats64>,
+    /// Drawn by the kernel, unless somebody chose it; absent where it is not Ethernet's.
+    pub(super) address: Option<EthernetAddress>,
 }
 
 impl fmt::Display for Link {
@@ -73,7 +77,7 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::LinkNetNsId(id) => link.peer_namespace = Some(id),
                 LinkAttribute::TxQueueLen(length) => link.queue_length = length,
                 LinkAttribute::Mtu(bytes) => link.mtu = bytes,
-                LinkAttribute::Stats64(statistics) => link.statistics = Some(statistics),
+                LinkAttribute::Address(bytes) => link.address = bytes.try_into().ok(),
                 LinkAttribute::LinkInfo(infos) => link.kind = kind(infos),
                 _ => {}
             }
@@ -84,6 +88,12 @@ impl From<LinkMessage> for Link {
 
 fn kind(infos: Vec<LinkInfo>) -> Option<InfoKind> {
     infos.into_iter().find_map(|info| if let LinkInfo::Kind(kind) = info { Some(kind) } else { None })
+}
+
+/// Statistics are most of an answer, and most of the kernel's work for it.
+fn without_statistics(mut message: LinkMessage) -> RouteNetlinkMessage {
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    RouteNetlinkMessage::GetLink(message)
 }
 
 fn named(name: &str) -> LinkMessage {
@@ -107,13 +117,13 @@ fn read(netlink: &Netlink, request: &Request) -> Result<Link, KernelError> {
 
 /// The interface with this index. [`KernelError::is_gone`] when there is none.
 pub(super) fn by_index(netlink: &Netlink, index: u32) -> Result<Link, KernelError> {
-    let message = RouteNetlinkMessage::GetLink(indexed(index));
+    let message = without_statistics(indexed(index));
     read(netlink, &Request::new("look up", format!("the interface with index {index}"), message))
 }
 
 /// The interface with this name, if there is one.
 pub(super) fn by_name(netlink: &Netlink, name: &str) -> Result<Option<Link>, KernelError> {
-    let message = RouteNetlinkMessage::GetLink(named(name));
+    let message = without_statistics(named(name));
     match read(netlink, &Request::new("look up", format!("interface {name}"), message)) {
         Err(KernelError::Netlink { source, .. }) if source.raw_os_error() == Some(Errno::ENODEV as i32) => {
             Ok(None)
@@ -124,7 +134,7 @@ pub(super) fn by_name(netlink: &Netlink, name: &str) -> Result<Option<Link>, Ker
 
 /// All interfaces of the namespace.
 pub(super) fn all(netlink: &Netlink) -> Result<Vec<Link>, KernelError> {
-    let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    let message = without_statistics(LinkMessage::default());
     let answers = netlink.dump(&Request::new("list", "network interfaces", message))?;
     let links = answers.into_iter().filter_map(|answer| match answer {
         RouteNetlinkMessage::NewLink(message) => Some(message.into()),

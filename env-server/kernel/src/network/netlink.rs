@@ -1,15 +1,20 @@
-//! Requests to the kernel's routing netlink, one at a time, on a blocking socket.
+//! Requests to the kernel's routing netlink, on a blocking socket.
 //!
 //! The kernel answers while the request is being sent, so nothing is ever waited for. Must not know what is asked.
 
-use std::{cell::Cell, fmt::Display, io};
+use std::{
+    cell::{Cell, RefCell},
+    fmt::Display,
+    io, slice,
+};
 
 use netlink_packet_core::{
-    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-    NlasIterator,
+    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkPayload, NlasIterator,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::sys::socket::MsgFlags;
 
 use crate::error::KernelError;
 
@@ -20,6 +25,9 @@ const ATTEMPTS: u32 = 10;
 const HEADER_BYTES: usize = 16;
 /// `NLMSGERR_ATTR_MSG`.
 const KERNELS_WORDS: u16 = 1;
+
+/// The kernel's answers are shorter: it fills at most 32 KiB of a list at once, and nothing else is as long.
+const LONGEST_DATAGRAM_BYTES: usize = 65_536;
 
 /// What is asked, and how it is told when it fails.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,9 +71,13 @@ impl Request {
 }
 
 /// A socket of the network namespace that the thread was in when it was opened.
+#[derive(Debug)]
 pub(super) struct Netlink {
     socket: Socket,
+    port: u32,
     sequence: Cell<u32>,
+    buffer: RefCell<Vec<u8>>,
+    broken: Cell<bool>,
     #[cfg(test)]
     pub(super) sabotage: Cell<super::tests::Sabotage>,
 }
@@ -73,27 +85,46 @@ pub(super) struct Netlink {
 /// Answers, and whether the list changed meanwhile.
 type Answers = (Vec<RouteNetlinkMessage>, bool);
 
+/// The error for a socket that cannot be had or read.
+pub(super) fn no_socket(operation: &'static str) -> impl FnOnce(io::Error) -> KernelError {
+    move |source| KernelError::Netlink {
+        operation,
+        object: "a netlink socket".to_owned(),
+        value: None,
+        said: None,
+        source,
+    }
+}
+
 impl Netlink {
     pub(super) fn open() -> Result<Self, KernelError> {
         let open = || {
-            let socket = Socket::new(NETLINK_ROUTE)?;
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
             // Older kernels have no words, or repeat the request: an error is then told without them.
             let _ = (socket.set_ext_ack(true), socket.set_cap_ack(true));
-            Ok(socket)
+            let port = socket.bind_auto()?.port_number();
+            Ok((socket, port))
         };
-        let socket = open().map_err(|source| KernelError::Netlink {
-            operation: "open",
-            object: "a netlink socket".to_owned(),
-            value: None,
-            said: None,
-            source,
-        })?;
+        let (socket, port) = open().map_err(no_socket("open"))?;
         Ok(Self {
             socket,
+            port,
             sequence: Cell::new(0),
+            buffer: RefCell::default(),
+            broken: Cell::new(false),
             #[cfg(test)]
             sabotage: Cell::default(),
         })
+    }
+
+    /// By which the kernel tells what was asked for here from what others ask for.
+    pub(super) fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Whether the socket itself failed: another one may do.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
     }
 
     /// Has something done.
@@ -101,7 +132,19 @@ impl Netlink {
         #[cfg(test)]
         super::tests::Sabotage::before_an_act(&self.sabotage)
             .map_err(|source| request.refused(None, source))?;
-        self.exchange(request, NLM_F_ACK).map(|_| ())
+        self.exchange(slice::from_ref(request), NLM_F_ACK).map(|_| ())
+    }
+
+    /// Has all of this done in one go, and answers what the kernel says of the things changed, as they are then.
+    pub(super) fn act_together(&self, requests: &[Request]) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
+        #[cfg(test)]
+        for (index, request) in requests.iter().enumerate() {
+            if let Err(source) = super::tests::Sabotage::before_an_act(&self.sabotage) {
+                self.exchange(&requests[..index], NLM_F_ACK)?;
+                return Err(request.refused(None, source));
+            }
+        }
+        Ok(self.exchange(requests, NLM_F_ACK | NLM_F_ECHO)?.0)
     }
 
     /// Asks for one thing.
@@ -111,62 +154,94 @@ impl Netlink {
 
     /// Asks for one thing that the kernel may keep to itself.
     pub(super) fn find(&self, request: &Request) -> Result<Option<RouteNetlinkMessage>, KernelError> {
-        let (answers, _) = self.exchange(request, NLM_F_ACK)?;
+        let (answers, _) = self.exchange(slice::from_ref(request), NLM_F_ACK)?;
         Ok(answers.into_iter().next())
     }
 
     /// Asks for a list.
     pub(super) fn dump(&self, request: &Request) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
         for _ in 0..ATTEMPTS {
-            if let (answers, false) = self.exchange(request, NLM_F_DUMP)? {
+            if let (answers, false) = self.exchange(slice::from_ref(request), NLM_F_DUMP)? {
                 return Ok(answers);
             }
         }
         Err(request.odd(format!("the list changed in each of {ATTEMPTS} attempts to read it")))
     }
 
-    fn exchange(&self, request: &Request, flags: u16) -> Result<Answers, KernelError> {
-        let failed = |source| request.refused(None, source);
-        let sequence = self.sequence.get().wrapping_add(1);
-        self.sequence.set(sequence);
-        self.socket.send_to(&bytes(request, flags, sequence), &SocketAddr::new(0, 0), 0).map_err(failed)?;
-        let (mut answers, mut changed) = (Vec::new(), false);
+    /// Sends requests in one datagram, and reads until the last one is answered. The first refusal is the error.
+    fn exchange(&self, requests: &[Request], flags: u16) -> Result<Answers, KernelError> {
+        let Some(last) = requests.last() else { return Ok(Answers::default()) };
+        let failed = |source| {
+            self.broken.set(true);
+            last.refused(None, source)
+        };
+        let first = self.sequence.get().wrapping_add(1);
+        self.socket.send_to(&self.bytes(requests, flags), &SocketAddr::new(0, 0), 0).map_err(failed)?;
+        let (mut answers, mut changed, mut refusal) = (Vec::new(), false, None);
+        let mut buffer = self.buffer.borrow_mut();
         loop {
-            let (datagram, _) = self.socket.recv_from_full().map_err(failed)?;
-            for message in messages(&datagram) {
-                let message = message.map_err(|error| request.odd(error))?;
-                if message.header.sequence_number != sequence {
-                    continue;
-                }
+            receive(&self.socket, &mut buffer, MsgFlags::empty()).map_err(failed)?;
+            for message in messages(&buffer) {
+                let message = message.map_err(|error| last.odd(error))?;
+                let number = message.header.sequence_number.wrapping_sub(first);
+                let Some(request) = requests.get(number as usize) else { continue };
                 changed |= message.header.flags & NLM_F_DUMP_INTR != 0;
                 match message.payload {
-                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
-                    NetlinkPayload::Error(refusal) if refusal.code.is_some() => {
-                        return Err(request.refused(kernels_words(&refusal), refusal.to_io()));
+                    NetlinkPayload::InnerMessage(answer) => {
+                        answers.push(answer);
+                        continue;
+                    }
+                    NetlinkPayload::Error(refused) if refused.code.is_some() => {
+                        let words = kernels_words(&refused);
+                        refusal = refusal.or(Some(request.refused(words, refused.to_io())));
                     }
                     NetlinkPayload::Done(done) if done.code < 0 => {
-                        return Err(failed(io::Error::from_raw_os_error(-done.code)));
+                        let source = io::Error::from_raw_os_error(-done.code);
+                        refusal = refusal.or(Some(request.refused(None, source)));
                     }
-                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok((answers, changed)),
-                    _ => {}
+                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => {}
+                    _ => continue,
+                }
+                // A request before the last one is heard of again only when it is refused.
+                if number as usize + 1 == requests.len() {
+                    return refusal.map_or(Ok((answers, changed)), Err);
                 }
             }
         }
     }
+
+    /// One message for each request. Only the last one is acknowledged: the kernel works in this order.
+    fn bytes(&self, requests: &[Request], flags: u16) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            let is_last = index + 1 == requests.len();
+            self.sequence.set(self.sequence.get().wrapping_add(1));
+            let mut message = NetlinkMessage::from(request.message.clone());
+            let flags = if is_last { flags } else { flags & !NLM_F_ACK };
+            message.header.flags = NLM_F_REQUEST | flags | request.flags;
+            message.header.sequence_number = self.sequence.get();
+            message.finalize();
+            let (start, length) = (bytes.len(), message.buffer_len());
+            bytes.resize(start + length.next_multiple_of(4), 0);
+            message.serialize(&mut bytes[start..start + length]);
+        }
+        bytes
+    }
 }
 
-fn bytes(request: &Request, flags: u16, sequence: u32) -> Vec<u8> {
-    let mut message = NetlinkMessage::from(request.message.clone());
-    message.header.flags = NLM_F_REQUEST | flags | request.flags;
-    message.header.sequence_number = sequence;
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    bytes
+/// Reads one datagram in place of what is in `buffer`.
+pub(super) fn receive(socket: &Socket, buffer: &mut Vec<u8>, flags: MsgFlags) -> io::Result<()> {
+    buffer.clear();
+    buffer.reserve(LONGEST_DATAGRAM_BYTES);
+    let length = socket.recv(buffer, (flags | MsgFlags::MSG_TRUNC).bits())?;
+    if length > buffer.len() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a datagram of {length} bytes")));
+    }
+    Ok(())
 }
 
 /// The messages of one datagram; an error ends them.
-fn messages(
+pub(super) fn messages(
     mut datagram: &[u8],
 ) -> impl Iterator<Item = Result<NetlinkMessage<RouteNetlinkMessage>, String>> {
     std::iter::from_fn(move || {

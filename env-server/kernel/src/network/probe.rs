@@ -38,7 +38,8 @@ fn attempt(proc: &Path) -> Result<Support, KernelError> {
         Ok(links::by_name(&netlink, name)?.map_or(0, |link| link.index))
     };
     let (index, peer_index) = (index(name)?, index(peer_name)?);
-    let interface = Interface { index, peer_index, namespace: Namespace::current(proc)?.inode() };
+    let interface =
+        Interface { index, peer_index, namespace: Namespace::current(proc)?.inode(), address: None };
     let control = NetworkControl::new(interface);
     let some = Limit::At(BitsPerSecond::saturating(SMALLEST_RATE_BITS_PER_SECOND));
     Ok(EgressIngress {

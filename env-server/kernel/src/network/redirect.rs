@@ -46,6 +46,11 @@ pub(super) fn block(index: u32) -> u32 {
     BLOCK ^ index
 }
 
+/// The index of the link that a block of this number would be for.
+pub(super) fn index_of_block(block: u32) -> u32 {
+    BLOCK ^ block
+}
+
 /// What is where an ingress qdisc would be.
 pub(super) fn look(netlink: &Netlink, link: &Link) -> Result<Place<()>, KernelError> {
     let found = shaper::qdisc_at(netlink, link, TcHandle::INGRESS)?;

@@ -72,8 +72,34 @@ fn class(netlink: &Netlink, link: &Link) -> Result<Option<Class>, KernelError> {
         _ => None,
     });
     let Some(class) = ours else { return Ok(None) };
-    let class = htb::options_of(class).and_then(|options| Class::decode(&options));
-    class.map(Some).ok_or_else(|| request.odd("its class has no rate"))
+    class_in(class).map(Some).ok_or_else(|| request.odd("its class has no rate"))
+}
+
+fn class_in(message: &TcMessage) -> Option<Class> {
+    htb::options_of(message).and_then(|options| Class::decode(&options))
+}
+
+/// Holds links that have their HTB and class to other rates, all in one go, and notes what is in force then. Whether the
+/// kernel told that of each.
+pub(super) fn change(
+    netlink: &Netlink,
+    mut shapers: Vec<(&Link, &mut Shaper, Rate)>,
+) -> Result<bool, KernelError> {
+    shapers.retain(|(_, shaper, rate)| shaper.rate() != Some(*rate));
+    let request =
+        |(link, _, rate): &(&Link, &mut Shaper, Rate)| htb::set_class(link, Class::of(*rate, link.mtu));
+    let told = netlink.act_together(&shapers.iter().map(request).collect::<Vec<_>>())?;
+    Ok(shapers.iter_mut().all(|(link, shaper, _)| {
+        let class = told.iter().find_map(|message| match message {
+            RouteNetlinkMessage::NewTrafficClass(class)
+                if class.header.index == link.signed_index() && class.header.handle == htb::CLASS =>
+            {
+                class_in(class)
+            }
+            _ => None,
+        });
+        class.is_some_and(|class| shaper.class.replace(class).is_some())
+    }))
 }
 
 /// Holds a link, whose root is `found`, to a rate. `qdisc` is said when there is none yet.

@@ -10,7 +10,7 @@ use netlink_packet_route::{
 use nix::errno::Errno;
 
 use super::{
-    Interface, NetworkControl,
+    Host, Interface, NetworkControl,
     links::{self, Link},
     namespace::in_private,
     netlink::{Netlink, Request},
@@ -56,7 +56,7 @@ fn limits(egress_mbit: f64, ingress_mbit: f64) -> Limits {
 }
 
 /// Does it with a veth of this queue length, in a private namespace, where this machine can.
-fn with_a_veth(test: &str, queue_length: u32, work: impl Fn(&Netlink, NetworkControl) + Sync) {
+fn with_a_veth(test: &str, queue_length: u32, work: impl Fn(&Netlink, &NetworkControl) + Sync) {
     let proc = Path::new("/proc");
     let support = probe(proc);
     if let Err(reason) = support.egress.and(support.ingress) {
@@ -70,17 +70,17 @@ fn with_a_veth(test: &str, queue_length: u32, work: impl Fn(&Netlink, NetworkCon
         let (veth, peer) = (link("veth")?, link("peer")?);
         netlink.act(&links::set_queue_length(&veth, queue_length))?;
         netlink.act(&links::set_up(&veth))?;
-        let interface = Interface { index: veth.index, peer_index: peer.index, namespace: 0 };
-        work(&netlink, NetworkControl::new(interface));
+        let interface =
+            Interface { index: veth.index, peer_index: peer.index, namespace: 0, address: veth.address };
+        work(&netlink, &NetworkControl::new(interface));
         Ok(())
     });
     done.unwrap();
 }
 
 /// All links, qdiscs, classes and filters, without what counts by itself.
-fn snapshot(netlink: &Netlink, control: NetworkControl) -> (Vec<Link>, Vec<TcMessage>) {
-    let mut links = links::all(netlink).unwrap();
-    links.iter_mut().for_each(|link| link.statistics = None);
+fn snapshot(netlink: &Netlink, control: &NetworkControl) -> (Vec<Link>, Vec<TcMessage>) {
+    let links = links::all(netlink).unwrap();
     let traffic = |message| match message {
         RouteNetlinkMessage::NewQueueDiscipline(message)
         | RouteNetlinkMessage::NewTrafficClass(message)
@@ -106,10 +106,14 @@ fn snapshot(netlink: &Netlink, control: NetworkControl) -> (Vec<Link>, Vec<TcMes
 }
 
 /// Sets `limit` with the step after so many others sabotaged. Whether that step was reached.
-fn is_stopped(control: NetworkControl, limit: Limits, sabotage: Sabotage) -> bool {
-    let netlink = Netlink::open().unwrap();
-    netlink.sabotage.set(sabotage);
-    match control.set_limit_through(&netlink, limit) {
+fn is_stopped(control: &NetworkControl, limit: Limits, sabotage: Sabotage) -> bool {
+    let host = Host::default();
+    let set = host.with(|host| {
+        host.netlink.sabotage.set(sabotage);
+        Ok(())
+    });
+    set.unwrap();
+    match NetworkControl::on(&host, control.interface()).set_limit(limit) {
         Ok(got) => {
             assert_eq!(got, limit);
             false
@@ -174,12 +178,17 @@ fn a_step_that_fails_leaves_the_limits_before() {
 #[test]
 fn a_later_interface_of_the_same_index_is_not_taken_for_it() {
     with_a_veth("a_later_interface", 1000, |netlink, control| {
-        let Interface { index, peer_index, namespace } = control.interface();
-        let other = NetworkControl::new(Interface { index, peer_index: peer_index + 7, namespace });
+        let ours = control.interface();
         let before = snapshot(netlink, control);
-        let error = other.set_limit(limits(20.0, 20.0)).unwrap_err();
-        assert!(error.is_gone() && error.to_string().contains("veth has it now"), "{error}");
-        assert!(other.counters().unwrap_err().is_gone());
+        for earlier in [
+            Interface { peer_index: ours.peer_index + 7, ..ours },
+            Interface { address: Some([2, 0, 0, 0, 0, 1]), ..ours },
+        ] {
+            let other = NetworkControl::new(earlier);
+            let error = other.set_limit(limits(20.0, 20.0)).unwrap_err();
+            assert!(error.is_gone() && error.to_string().contains("veth has it now"), "{error}");
+            assert!(other.counters().unwrap_err().is_gone());
+        }
         assert_eq!(snapshot(netlink, control), before);
     });
 }

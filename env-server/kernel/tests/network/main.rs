@@ -8,5 +8,6 @@ mod limits;
 mod netem;
 mod others;
 mod rates;
+mod remembered;
 mod stage;
 mod transfer;

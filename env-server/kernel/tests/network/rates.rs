@@ -67,7 +67,7 @@ fn both_ways_at_once_each_have_their_own_rate() {
     on_a_limiting_host("both_ways_at_once_each_have_their_own_rate", || {
         // As Docker makes them.
         let container = Container::with_network("host0", 0);
-        let control = container.control();
+        let control = &container.control();
         control.set_limit(mbits(30.0, 50.0)).unwrap();
         let transfers = Way::BOTH.map(|way| Transfer::start(&container, way));
         // Slow start takes longer where acknowledgements wait.
@@ -75,7 +75,7 @@ fn both_ways_at_once_each_have_their_own_rate() {
         let achieved = std::thread::scope(|scope| {
             let measure = |way: Way, transfer| {
                 // The thread is in the host's namespace, as its parent.
-                scope.spawn(move || Transfer::measure(transfer, &control, way, Duration::from_secs(2)))
+                scope.spawn(move || Transfer::measure(transfer, control, way, Duration::from_secs(2)))
             };
             let threads = [measure(Way::Egress, &transfers[0]), measure(Way::Ingress, &transfers[1])];
             threads.map(|thread| thread.join().unwrap())
