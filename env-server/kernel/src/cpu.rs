@@ -130,7 +130,15 @@ impl CpuControl {
                 (_, Write::Burst(burst_us)) => v1::write_burst(&self.cpu, burst_us)?,
             }
         }
-        self.limit()
+        // The period is not ours to change, and a burst that was written says nothing of the limit.
+        Ok(CpuBandwidth { quota_us: self.quota_us()?, ..before }.limit())
+    }
+
+    fn quota_us(&self) -> Result<Option<u64>, KernelError> {
+        match self.version {
+            CgroupVersion::V2 => Ok(v2::quota_and_period(&self.cpu)?.0),
+            _ => v1::quota_us(&self.cpu),
+        }
     }
 
     /// Reads the bandwidth in force.

@@ -30,10 +30,13 @@ pub(super) fn bandwidth(cpu: &Path) -> Result<CpuBandwidth, KernelError> {
     if period_us == 0 {
         return Err(file::unexpected(&period, "0", "a period"));
     }
+    Ok(CpuBandwidth { quota_us: quota_us(cpu)?, period_us, burst_us: burst_us(&cpu.join(BURST))? })
+}
+
+pub(super) fn quota_us(cpu: &Path) -> Result<Option<u64>, KernelError> {
     // -1 stands for no limit.
     let quota_us: i64 = file::read_number(&cpu.join("cpu.cfs_quota_us"))?;
-    let burst_us = burst_us(&cpu.join(BURST))?;
-    Ok(CpuBandwidth { quota_us: u64::try_from(quota_us).ok(), period_us, burst_us })
+    Ok(u64::try_from(quota_us).ok())
 }
 
 pub(super) fn write_quota(cpu: &Path, quota_us: Option<u64>) -> Result<(), KernelError> {

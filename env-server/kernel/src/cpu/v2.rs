@@ -25,11 +25,14 @@ pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
 }
 
 pub(super) fn bandwidth(folder: &Path) -> Result<CpuBandwidth, KernelError> {
+    let (quota_us, period_us) = quota_and_period(folder)?;
+    Ok(CpuBandwidth { quota_us, period_us, burst_us: burst_us(&folder.join(BURST))? })
+}
+
+pub(super) fn quota_and_period(folder: &Path) -> Result<(Option<u64>, u64), KernelError> {
     let path = folder.join("cpu.max");
     let text = file::read_record(&path)?;
-    let (quota_us, period_us) =
-        parse(&text).ok_or_else(|| file::unexpected(&path, &text, "a quota and a period"))?;
-    Ok(CpuBandwidth { quota_us, period_us, burst_us: burst_us(&folder.join(BURST))? })
+    parse(&text).ok_or_else(|| file::unexpected(&path, &text, "a quota and a period"))
 }
 
 pub(super) fn write_quota(folder: &Path, quota_us: Option<u64>, period_us: u64) -> Result<(), KernelError> {
