@@ -5,6 +5,7 @@
 //! know of HTTP.
 
 mod check;
+mod container;
 mod drift;
 mod give_back;
 mod lend;
@@ -15,30 +16,24 @@ use std::{
     time::Duration,
 };
 
-use ballast_api::{
-    Clock, ContainerName, ContainerState, Limits, NodeError, PerResource, Plan, PlanOutcome, with_causes,
-};
+use ballast_api::{Clock, ContainerName, ContainerState, Limits, NodeError, Plan, PlanOutcome, with_causes};
 use ballast_kernel::{CgroupPath, KernelError};
 use tracing::{info, warn};
 
 use crate::{
-    controls::{Controls, Devices, Reading},
-    discovery::{About, Discovery, Place, Seen},
+    controls::{Devices, Reading},
+    discovery::{Discovery, Place, Seen},
     journal::{Entry, Journal, JournalError},
-    machine::{Machine, busiest},
+    machine::Machine,
     metrics::{Cause, Metrics, PlanResult},
-    rates::{History, Sample},
 };
 use check::Change;
+use container::Container;
 use drift::Hold;
 
 /// In how many rounds of samples leftovers are looked for once a container that was lent something is gone: the kernel
 /// removes its network interface when it comes to it.
 const SWEEPS: u32 = 5;
-
-/// In how many samples a container is looked at again whose devices are not all found (it may have got a process, or a
-/// network, since), or whose tasks are kept in a resctrl group (others may have come).
-const LOOK_AGAIN_EVERY: u32 = 5;
 
 /// What a lender works with.
 pub struct Means {
@@ -68,22 +63,6 @@ pub struct Lender {
     /// What failed in the last round of samples.
     not_sampled: BTreeSet<String>,
     closed: bool,
-}
-
-struct Container {
-    place: Place,
-    about: About,
-    devices: Devices,
-    controls: Controls,
-    /// Why resources that the machine can limit cannot be limited for this container.
-    missing: PerResource<String>,
-    history: History,
-    /// How many were taken.
-    samples: u32,
-    /// Of the last plan that touched it.
-    generation: u64,
-    /// Limits that are left alone, because somebody else changed them.
-    hold: Hold,
 }
 
 /// Limits that are not the container's own.
@@ -360,51 +339,6 @@ impl Lender {
 
     fn count_loans(&self) {
         self.means.metrics.loans.set(i64::try_from(self.loans.len()).unwrap_or(i64::MAX));
-    }
-}
-
-impl Container {
-    fn new(machine: &Machine, place: Place, about: About, lent: Option<Devices>) -> Self {
-        let (found, missing) = machine.devices_of(&place.path);
-        let devices = lent.unwrap_or(found);
-        let controls = machine.controls(&place.path, &devices);
-        let (history, hold) = (History::default(), Hold::default());
-        Self { place, about, devices, controls, missing, history, samples: 0, generation: 0, hold }
-    }
-
-    /// Reads the counters. A container that is not lent anything is looked at again when it uses another disk than
-    /// before, and now and then while one of its devices is not found, or is gone.
-    fn sample(&mut self, means: &Means, is_lent: bool) -> Result<(), KernelError> {
-        let (mut counters, disks) = self.controls.counters()?;
-        let is_elsewhere = busiest(&disks).is_some_and(|used| self.devices.disk != Some(used));
-        self.samples = self.samples.wrapping_add(1);
-        let is_gone = self.devices.network.is_some() && counters.network.is_none();
-        let is_incomplete = (is_gone || self.missing.iter().next().is_some())
-            && self.samples.is_multiple_of(LOOK_AGAIN_EVERY);
-        if !is_lent && (is_elsewhere || is_incomplete) && self.find_devices(&means.machine) {
-            counters = self.controls.counters()?.0;
-        }
-        self.history.push(Sample { taken_at: means.clock.now(), counters });
-        Ok(())
-    }
-
-    /// Processes that enter a container from outside begin outside of its resctrl group.
-    fn gather(&self, is_lent: bool) -> Result<(), KernelError> {
-        if is_lent && self.samples.is_multiple_of(LOOK_AGAIN_EVERY) { self.controls.gather() } else { Ok(()) }
-    }
-
-    /// Whether they are others than before.
-    fn find_devices(&mut self, machine: &Machine) -> bool {
-        let (devices, missing) = machine.devices_of(&self.place.path);
-        self.missing = missing;
-        if devices == self.devices {
-            return false;
-        }
-        self.devices = devices;
-        self.controls = machine.controls(&self.place.path, &devices);
-        // Counters of one device say nothing beside those of another.
-        self.history = History::default();
-        true
     }
 }
 

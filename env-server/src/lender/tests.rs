@@ -1,6 +1,8 @@
 //! The lender on a fake machine: what it refuses, what it undoes, and what survives it.
 
-use ballast_api::{BitsPerSecond, BytesPerSecond, Cores, EgressIngress, Limit, LimitChange, ReadWrite};
+use ballast_api::{
+    BitsPerSecond, BytesPerSecond, Cores, EgressIngress, Limit, LimitChange, PerResource, ReadWrite,
+};
 
 use super::*;
 use crate::fake::{FakeClock, FakeMachine, cores, name};

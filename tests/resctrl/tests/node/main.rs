@@ -4,134 +4,21 @@
 //! What a lender does with every resource is tested beside it: here is what only resctrl brings.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod model;
+mod scene;
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::fs;
 
-use ballast_api::{
-    AppliedLimits, Bytes, BytesPerSecond, Capability, ContainerName, ContainerState, Cores, Limit,
-    LimitChange, Limits, NodeError, Plan, SystemClock,
-};
+use ballast_api::{Bytes, BytesPerSecond, Capability, Cores, Limit, Limits, NodeError};
 use ballast_env_server::{
-    discovery::Discovery,
-    journal::Journal,
-    lender::{Lender, Means},
+    lender::Lender,
     machine::{Machine, Roots},
-    metrics::Metrics,
 };
-use ballast_kernel::{Cgroup, CgroupTree, Hierarchy, resctrl::tasks::Procs};
-use proptest::prelude::*;
-use support::{PEAK, Process, Stage, allows, stage};
-use tempfile::TempDir;
-
-const LEASE: Duration = Duration::from_secs(30);
-const START: Duration = Duration::ZERO;
-
-/// Containers with a process each, and where the node keeps its journal.
-struct Scene<'a> {
-    stage: &'a Stage,
-    parent: Cgroup,
-    tree: CgroupTree,
-    processes: BTreeMap<String, Process>,
-    state: TempDir,
-}
-
-impl<'a> Scene<'a> {
-    fn new(stage: &'a Stage, names: &[&str]) -> Self {
-        static SCENES: AtomicU32 = AtomicU32::new(0);
-        let tree = CgroupTree::new(Hierarchy::find(Path::new("/proc/self/mountinfo")).unwrap());
-        let scene = SCENES.fetch_add(1, Ordering::Relaxed);
-        let parent = tree.create(&format!("ballast-caches-{}-{scene}", std::process::id())).unwrap();
-        let state = tempfile::tempdir().unwrap();
-        let mut scene = Self { stage, parent, tree, processes: BTreeMap::new(), state };
-        names.iter().for_each(|name| scene.add(name));
-        scene
-    }
-
-    fn add(&mut self, name: &str) {
-        let container = self.tree.create(&format!("{}/{name}", self.parent.path())).unwrap();
-        let process = Process::idle();
-        container.attach(process.id()).unwrap();
-        self.processes.insert(name.to_owned(), process);
-    }
-
-    fn remove(&mut self, name: &str) {
-        drop(self.processes.remove(name));
-        self.tree.find(&format!("{}/{name}", self.parent.path())).unwrap().unwrap().remove().unwrap();
-    }
-
-    /// A node that begins: after another one that was killed, if there was one.
-    fn node(&self) -> Lender {
-        let peak = BytesPerSecond::new(PEAK).unwrap();
-        let machine = Machine::new(self.tree.hierarchy().clone(), Roots::default(), Cores::new(2.0).unwrap());
-        let means = Means {
-            machine: machine.with_resctrl(&self.stage.mount, Some(peak)),
-            discovery: Discovery::of_parents(&[self.parent.path().clone()]),
-            sample_interval: Duration::ZERO,
-            clock: Arc::new(SystemClock),
-            metrics: Arc::new(Metrics::default()),
-            journal: Journal::new(self.state.path(), "this boot"),
-        };
-        Lender::open(means, START).unwrap()
-    }
-
-    /// Whether the container's process is in a group of Ballast's.
-    fn is_limited(&self, name: &str) -> bool {
-        self.stage.group_of(self.processes[name].id()).is_some()
-    }
-}
-
-impl Drop for Scene<'_> {
-    fn drop(&mut self) {
-        self.processes.clear();
-        self.parent.remove().unwrap();
-    }
-}
-
-fn llc(bytes: f64) -> Limits {
-    Limits { llc: Some(Limit::At(Bytes::new(bytes).unwrap())), ..Limits::default() }
-}
-
-fn bandwidth(bytes: f64) -> Limits {
-    Limits { memory_bandwidth: Some(Limit::At(BytesPerSecond::new(bytes).unwrap())), ..Limits::default() }
-}
-
-fn plan(changes: &[(&str, Limits)]) -> Plan {
-    let change = |(name, limits): &(&str, Limits)| LimitChange { container: named(name), limits: *limits };
-    Plan {
-        generation: 1,
-        lease_seconds: LEASE.as_secs_f64(),
-        dry_run: false,
-        changes: changes.iter().map(change).collect(),
-    }
-}
-
-fn named(name: &str) -> ContainerName {
-    ContainerName::new(name).unwrap()
-}
-
-fn apply(node: &mut Lender, changes: &[(&str, Limits)], now: Duration) -> Vec<AppliedLimits> {
-    node.apply(&plan(changes), now).unwrap().applied
-}
-
-fn state(node: &mut Lender, name: &str, now: Duration) -> ContainerState {
-    node.containers(now).unwrap().into_iter().find(|state| state.name.as_str() == name).unwrap()
-}
-
-const FREE: (Option<Limit<Bytes>>, Option<Limit<BytesPerSecond>>) = (Some(Limit::Max), Some(Limit::Max));
-
-fn caches(limits: &Limits) -> (Option<Limit<Bytes>>, Option<Limit<BytesPerSecond>>) {
-    (limits.llc, limits.memory_bandwidth)
-}
+use ballast_kernel::resctrl::tasks::Procs;
+use scene::{FREE, LEASE, START, Scene, apply, bandwidth, caches, llc, named, plan, state};
+use support::{Process, allows, stage};
 
 #[test]
 fn caches_and_bandwidth_are_lent_and_taken_back() {
@@ -319,90 +206,4 @@ fn what_a_limited_container_uses_is_measured() {
     let used = usage(&mut node).unwrap();
     assert!(used.llc.is_some() && used.memory_bandwidth.is_none(), "absent, never zero");
     assert!(node.close(START).is_empty());
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Plan(Vec<(usize, Option<f64>, Option<f64>)>),
-    Restore(usize),
-    Wait,
-    Kill,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let share = || proptest::option::of(0.02f64..1.0);
-    let change = (0usize..4, share(), share());
-    let changes = proptest::collection::vec(change, 1..4).prop_map(Step::Plan);
-    prop_oneof![6 => changes, 2 => (0usize..4).prop_map(Step::Restore), 1 => Just(Step::Wait), 1 => Just(Step::Kill)]
-}
-
-/// What a container was asked to have at least, as shares of what there is.
-type Asked = BTreeMap<usize, (f64, f64)>;
-
-const NAMES: [&str; 4] = ["a", "b", "c", "d"];
-const CACHE: f64 = 40.0 * 1_048_576.0;
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, ..ProptestConfig::default() })]
-
-    /// Four containers on a machine with three groups: whatever is planned, expires or is killed, who is lent something has
-    /// at least that, what is told is in force, and who is not is free.
-    #[test]
-    fn limits_in_force_are_those_of_the_model(steps in proptest::collection::vec(step(), 1..14)) {
-        let Some(stage) = stage("limits_in_force_are_those_of_the_model", "intel-cdp") else { return Ok(()) };
-        let scene = Scene::new(&stage, &NAMES);
-        let mut node = Some(scene.node());
-        let mut asked = Asked::new();
-        let mut now = START;
-        for step in steps {
-            match step {
-                Step::Plan(changes) => {
-                    let changes: BTreeMap<_, _> = changes.into_iter().map(|(at, c, b)| (at, (c, b))).collect();
-                    let limits = |(cache, memory): &(Option<f64>, Option<f64>)| {
-                        let cache = cache.map(|share| llc(CACHE * share)).unwrap_or_default();
-                        cache.or(memory.map(|share| bandwidth(PEAK * share)).unwrap_or_default())
-                    };
-                    let changes: Vec<_> = changes.iter().filter(|(_, (c, b))| c.is_some() || b.is_some()).collect();
-                    let wanted: Vec<_> = changes.iter().map(|(at, change)| (NAMES[**at], limits(change))).collect();
-                    if wanted.is_empty() {
-                        continue;
-                    }
-                    apply(node.as_mut().unwrap(), &wanted, now);
-                    for (at, (cache, memory)) in changes {
-                        let before = asked.get(at).copied().unwrap_or((1.0, 1.0));
-                        asked.insert(*at, (cache.unwrap_or(before.0), memory.unwrap_or(before.1)));
-                    }
-                }
-                Step::Restore(at) => {
-                    node.as_mut().unwrap().restore(&named(NAMES[at]), now).unwrap();
-                    asked.remove(&at);
-                }
-                Step::Wait => {
-                    now += LEASE;
-                    node.as_mut().unwrap().expire(now);
-                    asked.clear();
-                }
-                Step::Kill => {
-                    drop(node.take());
-                    node = Some(scene.node());
-                    now = START;
-                    asked.clear();
-                }
-            }
-            for (at, name) in NAMES.iter().enumerate() {
-                let told = state(node.as_mut().unwrap(), name, now);
-                prop_assert!(told.drift.iter().next().is_none(), "{:?}", told);
-                prop_assert_eq!(caches(&told.limits) == FREE, !scene.is_limited(name), "{:?}", told);
-                match asked.get(&at) {
-                    None => prop_assert_eq!(caches(&told.limits), FREE),
-                    Some((cache, memory)) => {
-                        prop_assert!(allows(told.limits.llc, CACHE * cache), "{:?}", told);
-                        prop_assert!(allows(told.limits.memory_bandwidth, PEAK * memory), "{:?}", told);
-                    }
-                }
-            }
-        }
-        prop_assert!(node.unwrap().close(now).is_empty());
-        prop_assert_eq!(stage.ours(), Vec::<String>::new());
-    }
 }
