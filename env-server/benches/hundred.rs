@@ -33,6 +33,7 @@ use divan::Bencher;
 use tokio::runtime::Runtime;
 
 const CONTAINERS: usize = 100;
+const SECONDS_OF_USE: u64 = 20;
 
 /// What is printed when the tables are.
 static FIGURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -68,31 +69,38 @@ fn env_server_observation_of_100_containers(bencher: Bencher<'_, '_>) {
 /// The program as it runs on a node: sampling each second, and asked by a controller as often.
 #[divan::bench(sample_count = 1, sample_size = 1)]
 fn env_server_use_at_1_hz(bencher: Bencher<'_, '_>) {
-    const SECONDS: u64 = 20;
     let Some(full) = FullNode::new() else { return };
     bencher.bench_local(|| {
         let program = Program::start(&full);
-        let node = HttpNode::new(&program.url).unwrap();
-        let ask = || full.runtime.block_on(node.containers()).unwrap();
-        assert_eq!(ask().len(), CONTAINERS);
-        let before = program.cpu_ticks();
-        for _ in 0..SECONDS {
-            full.runtime.block_on(async { tokio::time::sleep(Duration::from_secs(1)).await });
-            ask();
-        }
-        // A tick is 10 ms: so many of them in a second are per cent of a core.
-        #[expect(clippy::cast_precision_loss, reason = "ticks of seconds")]
-        let percent = (program.cpu_ticks() - before) as f64 / SECONDS as f64;
+        let percent = program.use_at_1_hz(&full, || program.ask(&full));
         let mut figures = FIGURES.lock().unwrap();
         figures.push(format!("env_server_cpu_at_1_hz {percent:.2} %_of_a_core"));
-        figures.push(format!("env_server_memory {:.1} MiB", program.resident_kib() / 1024.0));
+        figures.push(format!("env_server_memory_peak {:.1} MiB", program.peak_kib() / 1024.0));
     });
 }
 
-/// The real env-server, killed when it is dropped: it has been lent nothing.
+/// The same while every limit of every container is lent, and renewed each second: the most that a controller can ask.
+#[divan::bench(sample_count = 1, sample_size = 1)]
+fn env_server_use_renewing_all_at_1_hz(bencher: Bencher<'_, '_>) {
+    let Some(full) = FullNode::new() else { return };
+    bencher.bench_local(|| {
+        let program = Program::start(&full);
+        let renew = || {
+            program.ask(&full);
+            full.runtime.block_on(program.node.apply(&full.plan(1))).unwrap();
+        };
+        renew();
+        let percent = program.use_at_1_hz(&full, renew);
+        let mut figures = FIGURES.lock().unwrap();
+        figures.push(format!("env_server_cpu_renewing_all_at_1_hz {percent:.2} %_of_a_core"));
+        figures.push(format!("env_server_memory_renewing_all_peak {:.1} MiB", program.peak_kib() / 1024.0));
+    });
+}
+
+/// The real env-server. It ends, and gives back what it was lent, when it is dropped.
 struct Program {
     child: Child,
-    url: String,
+    node: HttpNode,
     _state: tempfile::TempDir,
 }
 
@@ -100,10 +108,11 @@ impl Program {
     fn start(full: &FullNode) -> Self {
         let state = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_ballast-env-server"))
-            .args(["--node", "bench", "--listen", "127.0.0.1:0", "--cgroup-parent"])
+            .args(["--node", "bench", "--listen", "127.0.0.1:0", "--until-stdin-closes", "--cgroup-parent"])
             .arg(full.containers.parent().as_str())
             .arg("--state-dir")
             .arg(state.path())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -111,7 +120,26 @@ impl Program {
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
-        Self { child, url: ready["listening"].as_str().unwrap().to_owned(), _state: state }
+        Self { child, node: HttpNode::new(ready["listening"].as_str().unwrap()).unwrap(), _state: state }
+    }
+
+    fn ask(&self, full: &FullNode) {
+        assert_eq!(full.runtime.block_on(self.node.containers()).unwrap().len(), CONTAINERS);
+    }
+
+    /// Per cent of a core that it takes while `work` is asked of it once a second, once settled.
+    fn use_at_1_hz(&self, full: &FullNode, work: impl Fn()) -> f64 {
+        let pause = async || tokio::time::sleep(Duration::from_secs(1)).await;
+        work();
+        let before = self.cpu_ticks();
+        for _ in 0..SECONDS_OF_USE {
+            full.runtime.block_on(pause());
+            work();
+        }
+        // A tick is 10 ms: so many of them in a second are per cent of a core.
+        #[expect(clippy::cast_precision_loss, reason = "ticks of seconds")]
+        let percent = (self.cpu_ticks() - before) as f64 / SECONDS_OF_USE as f64;
+        percent
     }
 
     /// Time in user and kernel mode so far (proc_pid_stat(5)).
@@ -121,17 +149,18 @@ impl Program {
         after_name.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
-    fn resident_kib(&self) -> f64 {
+    /// The most that was ever resident.
+    fn peak_kib(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success());
     }
 }
 

@@ -2,8 +2,9 @@
 """Turns divan's tables (stdin) into one line per figure: `name value unit`, from the median column. What a bench measured
 itself it prints as `figure: name value unit`; that follows.
 
-Knows divan's format and the units that Ballast's figures are told in; not how benches are run.
-`--self-test` checks the reading against a table that divan printed.
+Knows divan's format, the units that Ballast's figures are told in, and what some of them may be at most; not how benches
+are run. `--check` also says on stderr which figures are over their bound, and then exits with 1. `--self-test` checks the
+reading against a table that divan printed.
 """
 
 import re
@@ -22,8 +23,16 @@ UNITS = {
     "env_server_plan_latency": "ms",
     "env_server_plan_of_100_containers": "ms",
     "env_server_observation_of_100_containers": "ms",
-    # Lasts as long as it is told to; prints what it measures itself.
+    # Last as long as they are told to, and print what they measure themselves.
     "env_server_use_at_1_hz": None,
+    "env_server_use_renewing_all_at_1_hz": None,
+}
+# What a figure may be at most, in its unit: what a controller may wait for, and what a node may cost its owner.
+BOUNDS = {
+    "env_server_plan_of_100_containers_p99": Decimal("10"),
+    "env_server_observation_of_100_containers_p99": Decimal("5"),
+    "env_server_cpu_at_1_hz": Decimal("1"),
+    "env_server_memory_peak": Decimal("30"),
 }
 SECONDS = {"ps": 1e-12, "ns": 1e-9, "µs": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 PREFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
@@ -70,6 +79,14 @@ def figure_line(name, seconds, items_per_second):
     return f"{name} {Decimal(f'{value:.4g}'):f} {unit}"
 
 
+def excesses(figures):
+    """A sentence for each figure that is over its bound."""
+    for line in figures:
+        name, value, unit = line.split(" ", 2)
+        if name in BOUNDS and Decimal(value) > BOUNDS[name]:
+            yield f"{name} is {value} {unit}, more than {BOUNDS[name]}"
+
+
 class SelfTest(unittest.TestCase):
     """The table was printed by divan 0.1.21; the last row of `learner` had its names changed."""
 
@@ -111,6 +128,12 @@ nested                 fastest       │ slowest       │ median        │ mea
     def test_a_bench_may_print_its_own_figure(self):
         self.assertEqual(own_figures(["figure: a_p99 4.949 ms\n", "a figure: b"]), ["a_p99 4.949 ms"])
 
+    def test_a_figure_over_its_bound_is_told(self):
+        fine = ["env_server_plan_of_100_containers_p99 10.000 ms", "policy_inference 99 us"]
+        self.assertEqual(list(excesses(fine)), [])
+        over = ["env_server_memory_peak 30.1 MiB"]
+        self.assertEqual(list(excesses(over)), ["env_server_memory_peak is 30.1 MiB, more than 30"])
+
     def test_other_output_is_no_figure(self):
         self.assertEqual(parse(["test a ... ok", "│", "a │ b", ""]), [])
 
@@ -119,8 +142,10 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--self-test"]:
         unittest.main(argv=sys.argv[:1])
     printed = sys.stdin.readlines()
-    for found in parse(printed):
-        if UNITS.get(found[0], "") is not None:
-            print(figure_line(*found))
-    for found in own_figures(printed):
-        print(found)
+    told = [figure_line(*found) for found in parse(printed) if UNITS.get(found[0], "") is not None]
+    told += own_figures(printed)
+    print(*told, sep="\n")
+    if sys.argv[1:] == ["--check"]:
+        over = list(excesses(told))
+        print(*over, sep="\n", end="\n" if over else "", file=sys.stderr)
+        sys.exit(bool(over))
