@@ -28,6 +28,9 @@ use crate::{
 const ATTEMPTS: u32 = 500;
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
+/// Stands for a process of a pid namespace that is not in sight: it cannot be named here.
+const HIDDEN: u32 = 0;
+
 /// All cgroups of a machine.
 #[derive(Debug, Clone)]
 pub struct CgroupTree {
@@ -161,7 +164,29 @@ impl Cgroup {
         for folder in &self.folders {
             collect_pids(folder, &mut pids)?;
         }
+        pids.remove(&HIDDEN);
         Ok(pids.into_iter().collect())
+    }
+
+    /// The processes to ask about the group, sorted: those in it, else those in the groups nested in it, which may be
+    /// somebody else's (a container in a container). None when it is gone.
+    ///
+    /// # Errors
+    /// When the kernel's list cannot be read.
+    pub fn representatives(&self) -> Result<Representatives, KernelError> {
+        let mut pids = BTreeSet::new();
+        for folder in &self.folders {
+            read_pids(folder, &mut pids)?;
+        }
+        if pids.is_empty() {
+            self.folders.iter().try_for_each(|folder| collect_pids(folder, &mut pids))?;
+        }
+        let hides_some = pids.remove(&HIDDEN);
+        Ok(if pids.is_empty() && hides_some {
+            Representatives::Hidden
+        } else {
+            Representatives::Pids(pids.into_iter().collect())
+        })
     }
 
     /// Kills every process in this group and the groups nested in it, and waits until they are gone.
@@ -227,6 +252,15 @@ impl Cgroup {
     }
 }
 
+/// Processes that show what a group uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Representatives {
+    /// Those, perhaps none.
+    Pids(Vec<u32>),
+    /// There are some, all of them in a pid namespace that is not in sight.
+    Hidden,
+}
+
 fn ignore_gone(result: Result<(), KernelError>) -> Result<(), KernelError> {
     match result {
         Err(error) if error.is_gone() => Ok(()),
@@ -235,22 +269,30 @@ fn ignore_gone(result: Result<(), KernelError>) -> Result<(), KernelError> {
 }
 
 fn collect_pids(folder: &Path, pids: &mut BTreeSet<u32>) -> Result<(), KernelError> {
-    let list = folder.join("cgroup.procs");
-    let text = match file::read(&list) {
-        Err(error) if error.is_gone() => return Ok(()),
-        other => other?,
-    };
-    for line in text.lines() {
-        let pid: u32 = line.trim().parse().map_err(|_| file::unexpected(&list, line, "a process id"))?;
-        // 0 stands for a process of another pid namespace, which cannot be named here.
-        if pid != 0 {
-            pids.insert(pid);
-        }
-    }
+    read_pids(folder, pids)?;
     for child in nested(folder)? {
         collect_pids(&child, pids)?;
     }
     Ok(())
+}
+
+/// The processes directly in the cgroup of this folder; none when it is gone.
+fn read_pids(folder: &Path, pids: &mut BTreeSet<u32>) -> Result<(), KernelError> {
+    let list = folder.join("cgroup.procs");
+    let text = match file::read(&list) {
+        Err(error) if error.is_gone() || is_threaded(&error) => return Ok(()),
+        other => other?,
+    };
+    for line in text.lines() {
+        pids.insert(line.trim().parse().map_err(|_| file::unexpected(&list, line, "a process id"))?);
+    }
+    Ok(())
+}
+
+/// Whether a list of processes is that of a threaded cgroup (v2): it has single threads, and their processes are in the
+/// list of the domain above it.
+fn is_threaded(error: &KernelError) -> bool {
+    matches!(error, KernelError::Io { source, .. } if source.raw_os_error() == Some(Errno::EOPNOTSUPP as i32))
 }
 
 /// Removes innermost folders first. False when the kernel says that one is still in use.
@@ -272,5 +314,40 @@ fn nested(folder: &Path) -> Result<Vec<PathBuf>, KernelError> {
         Ok(names) => Ok(names.into_iter().map(|name| folder.join(name)).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(file::failed("list", folder)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A group of these lists of processes, by folder.
+    fn group(lists: &[(&str, &str)]) -> (tempfile::TempDir, Cgroup) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, list) in lists {
+            let nested = folder.path().join(name);
+            fs::create_dir_all(&nested).unwrap();
+            fs::write(nested.join("cgroup.procs"), list).unwrap();
+        }
+        let group = Cgroup { path: CgroupPath::new("c").unwrap(), folders: vec![folder.path().to_owned()] };
+        (folder, group)
+    }
+
+    fn representatives(lists: &[(&str, &str)]) -> Representatives {
+        group(lists).1.representatives().unwrap()
+    }
+
+    #[test]
+    fn a_groups_own_processes_stand_for_it_before_nested_ones() {
+        assert_eq!(representatives(&[("", "9\n7\n"), ("nested", "3\n")]), Representatives::Pids(vec![7, 9]));
+        assert_eq!(representatives(&[("", ""), ("a/b", "3\n")]), Representatives::Pids(vec![3]));
+        assert_eq!(representatives(&[("", "")]), Representatives::Pids(Vec::new()));
+    }
+
+    #[test]
+    fn processes_of_another_pid_namespace_are_not_named() {
+        assert_eq!(representatives(&[("", "0\n0\n"), ("nested", "3\n")]), Representatives::Hidden);
+        assert_eq!(representatives(&[("", "0\n5\n")]), Representatives::Pids(vec![5]));
+        assert_eq!(group(&[("", "0\n5\n")]).1.pids().unwrap(), [5]);
     }
 }

@@ -17,7 +17,7 @@ pub mod resctrl;
 mod file;
 mod mounts;
 
-pub use cgroup::{Cgroup, CgroupTree};
+pub use cgroup::{Cgroup, CgroupTree, Representatives};
 pub use cpu::{CpuBandwidth, CpuControl, CpuCounters};
 pub use disk::{DeviceNumber, DiskControl, DiskCounters, DiskLimits};
 pub use error::KernelError;
