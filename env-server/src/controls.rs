@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ballast_api::{BitsPerSecond, EgressIngress, Limit, Limits, PerResource, with_causes};
+use ballast_api::{BitsPerSecond, CgroupVersion, EgressIngress, Limit, Limits, PerResource, with_causes};
 use ballast_kernel::{
     CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl, DiskCounters, DiskLimits,
     Hierarchy, Interface, KernelError, NetworkControl, disk,
@@ -29,9 +29,9 @@ pub struct Devices {
 /// Raw counters of one container.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// CPU time.
-    pub cpu: CpuCounters,
-    /// Traffic of the disk that is controlled; absent where none is.
+    /// CPU time; absent where it cannot be read.
+    pub cpu: Option<CpuCounters>,
+    /// Traffic of the disk that is controlled; absent where none is, or where it cannot be read.
     pub disk: Option<DiskCounters>,
     /// Traffic of the network interface; absent where none is controlled.
     pub network: Option<NetworkCounters>,
@@ -42,7 +42,7 @@ pub struct Counters {
 /// Limits as read, and why those that are missing cannot be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    cpu: CpuBandwidth,
+    cpu: Option<CpuBandwidth>,
     disk: Option<DiskLimits>,
     network: Option<NetworkLimits>,
     caches: Option<InForce>,
@@ -66,7 +66,7 @@ impl Reading {
     /// What the kernel saves of the CPU's quota. It is no limit that is lent, but is held down by one.
     #[must_use]
     pub fn cpu_burst_us(&self) -> Option<u64> {
-        self.cpu.burst_us()
+        self.cpu.and_then(CpuBandwidth::burst_us)
     }
 }
 
@@ -103,16 +103,18 @@ impl Controls {
         }
     }
 
-    /// Reads the limits in force. Where CPU limits can be read, the container is there: another resource that fails is
-    /// told, and the rest goes on.
+    /// Reads the limits in force. A resource that fails is told, and the rest goes on.
     ///
     /// # Errors
-    /// When the CPU's limit cannot be read; the container is gone, most likely.
+    /// When the container is gone.
     pub fn limits(&self) -> Result<Reading, KernelError> {
-        let cpu = self.cpu.bandwidth()?;
         let mut failed = PerResource::default();
+        let cpu = match self.cpu.bandwidth() {
+            Err(error) if !self.exists() => return Err(error),
+            other => other.map_err(|error| failed.cpu = Some(why_not(&self.hierarchy, &error))).ok(),
+        };
         let disk = self.disk.as_ref().map(DiskControl::limits).transpose();
-        let disk = disk.map_err(|error| failed.disk = Some(with_causes(&error))).ok().flatten();
+        let disk = disk.map_err(|error| failed.disk = Some(why_not(&self.hierarchy, &error))).ok().flatten();
         let network = self.network.as_ref().map(NetworkControl::limit).transpose();
         let network = network.map_err(|error| failed.network = Some(with_causes(&error))).ok().flatten();
         let caches = self.caches.as_ref().map(ResctrlControl::in_force).transpose();
@@ -120,7 +122,13 @@ impl Controls {
         let caches = caches.ok().flatten();
         let limits = Limits { network, ..disk.as_ref().map(of_disk).unwrap_or_default() };
         let limits = limits.or(caches.as_ref().map(|caches| of_caches(&caches.limits)).unwrap_or_default());
-        Ok(Reading { cpu, disk, network, caches, limits: limits.or(Limits::of_cpu(cpu.limit())), failed })
+        let limits = Limits { cpu: cpu.map(CpuBandwidth::limit), ..limits };
+        Ok(Reading { cpu, disk, network, caches, limits, failed })
+    }
+
+    /// Asked only when something failed: whose files can be read is there.
+    fn exists(&self) -> bool {
+        self.hierarchy.identity(&self.path).is_some()
     }
 
     /// What [`Self::change`] and an [order](Self::order) would put in force. Writes nothing. A limit that is out of the kernel's range is left out and
@@ -135,8 +143,8 @@ impl Controls {
         problems: &mut Vec<String>,
     ) -> Result<Limits, KernelError> {
         let mut rounded = Limits::default();
-        if let Some(limit) = limits.cpu {
-            rounded.cpu = in_range(self.cpu.rounded_at(before.cpu, limit), problems)?;
+        if let Some((before, limit)) = before.cpu.zip(limits.cpu) {
+            rounded.cpu = in_range(self.cpu.rounded_at(before, limit), problems)?;
         }
         if let Some((control, _, asked)) = self.disk_change(before, limits) {
             let disk = in_range(control.rounded(&asked), problems)?;
@@ -166,8 +174,8 @@ impl Controls {
         own_burst_us: Option<u64>,
     ) -> Result<Limits, KernelError> {
         let mut in_force = Limits::default();
-        if let Some(limit) = limits.cpu {
-            in_force.cpu = Some(self.cpu.change(before.cpu, limit, own_burst_us)?);
+        if let Some((before, limit)) = before.cpu.zip(limits.cpu) {
+            in_force.cpu = Some(self.cpu.change(before, limit, own_burst_us)?);
         }
         if let Some((control, before, asked)) = self.disk_change(before, limits) {
             in_force = in_force.or(of_disk(&control.change(before, &asked)?));
@@ -219,15 +227,19 @@ impl Controls {
     /// Reads the counters, and those of every disk that the container used.
     ///
     /// # Errors
-    /// When the CPU's cannot be read; the container is gone, most likely.
+    /// When the container is gone, or the CPU's files hold what no kernel writes.
     pub fn counters(&self) -> Result<(Counters, BTreeMap<DeviceNumber, DiskCounters>), KernelError> {
-        let cpu = self.cpu.counters()?;
-        let disks = disk::counters(&self.hierarchy, &self.path).unwrap_or_default();
-        let disk =
-            self.disk.as_ref().map(|control| disks.get(&control.device()).copied().unwrap_or_default());
+        let cpu = match self.cpu.counters() {
+            Err(error) if error.is_gone() && self.exists() => None,
+            other => Some(other?),
+        };
+        let disks = disk::counters(&self.hierarchy, &self.path).ok();
+        // The kernel leaves out a disk without traffic: there it is zero, and not known only where nothing could be read.
+        let counted = self.disk.as_ref().zip(disks.as_ref());
+        let disk = counted.map(|(control, disks)| disks.get(&control.device()).copied().unwrap_or_default());
         let network = self.network.as_ref().and_then(|control| control.counters().ok());
         let caches = self.caches.as_ref().and_then(|control| control.counters().ok());
-        Ok((Counters { cpu, disk, network, caches }, disks))
+        Ok((Counters { cpu, disk, network, caches }, disks.unwrap_or_default()))
     }
 
     /// The disk's limits, and as they would be: what is not asked for stays as it is. Absent when nothing is asked for.
@@ -293,6 +305,17 @@ fn caches_among(limits: &Limits) -> Option<ResctrlLimits> {
 pub(crate) fn of_both_caches(reason: &str) -> PerResource<String> {
     let reason = || Some(reason.to_owned());
     PerResource { llc: reason(), memory_bandwidth: reason(), ..PerResource::default() }
+}
+
+/// Why a limit that this machine has cannot be read of one container. On cgroup v2 its files are there where the parent hands
+/// the controller down.
+pub(crate) fn why_not(hierarchy: &Hierarchy, error: &KernelError) -> String {
+    match hierarchy.version() {
+        CgroupVersion::V2 if error.is_gone() => {
+            format!("{}: its parent does not hand the controller down", with_causes(error))
+        }
+        _ => with_causes(error),
+    }
 }
 
 fn in_range<T>(

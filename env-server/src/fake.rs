@@ -183,6 +183,11 @@ impl FakeMachine {
         fs::remove_file(self.cgroup(path).join("blkio.throttle.read_bps_device")).unwrap();
     }
 
+    /// The CPU's files vanish, as when a parent takes the controller back. v2 only.
+    pub(crate) fn lose_cpu(&self, path: &str) {
+        fs::remove_file(self.cgroup(path).join("cpu.max")).unwrap();
+    }
+
     /// The bytes in the file that holds the limit, without the period.
     pub(crate) fn quota(&self, path: &str) -> String {
         let folder = self.cgroup(path);

@@ -142,7 +142,7 @@ impl Lender {
             source: of.about.source,
             labels: BTreeMap::clone(&of.about.labels),
             usage: rates.map(|rates| rates.usage),
-            throttling: rates.map(|rates| rates.throttling),
+            throttling: rates.and_then(|rates| rates.throttling),
             limits,
             baseline: loan.map_or(limits, |loan| loan.baseline.or(limits)),
             missing: failed.or(of.missing.clone()),
@@ -251,6 +251,7 @@ impl Lender {
             self.means.metrics.sampling_failures.inc();
             failures.insert(format!("containers cannot be listed: {}", with_causes(&error)));
         }
+        self.means.machine.notice_disks();
         let (means, loans) = (&self.means, &self.loans);
         let recent = |container: &Container| {
             let age = container.history.last().map(|sample| means.clock.now().since(sample.taken_at));

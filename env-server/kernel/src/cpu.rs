@@ -13,7 +13,12 @@ use std::{
 
 use ballast_api::{CgroupVersion, Cores, Limit};
 
-use crate::{error::KernelError, file, hierarchy::Hierarchy, path::CgroupPath};
+use crate::{
+    error::KernelError,
+    file,
+    hierarchy::{Hierarchy, offers_limit},
+    path::CgroupPath,
+};
 pub use bandwidth::CpuBandwidth;
 use bandwidth::Write;
 
@@ -164,6 +169,22 @@ impl CpuControl {
             smallest: format!("{smallest:.4}"),
         })
     }
+}
+
+/// Whether the kernel can limit CPU time at all, as far as its cgroups show.
+///
+/// # Errors
+/// A sentence why not.
+pub fn probe(hierarchy: &Hierarchy) -> Result<(), String> {
+    hierarchy.cpu()?;
+    let (sign, limit) = match hierarchy.version() {
+        CgroupVersion::V2 => ("cpu.weight", "cpu.max"),
+        _ => ("cpu.shares", "cpu.cfs_quota_us"),
+    };
+    if offers_limit(hierarchy.version(), hierarchy.cpu_root(), sign, limit) == Some(false) {
+        return Err("this kernel was built without limits of CPU time (CONFIG_CFS_BANDWIDTH)".to_owned());
+    }
+    Ok(())
 }
 
 /// The number in the file of the burst; absent before Linux 5.14.

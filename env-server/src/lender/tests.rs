@@ -165,6 +165,30 @@ fn a_resource_that_one_container_lacks_is_told_and_the_rest_goes_on() {
     assert_eq!(quotas(&machine), ["50000", "50000"]);
 }
 
+/// Nobody hands the CPU controller down: the container is there, with its disk and the reason.
+#[test]
+fn a_container_whose_cpu_cannot_be_limited_is_told_and_the_rest_goes_on() {
+    let machine = FakeMachine::v2();
+    machine.add("p/a", "-1");
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(1, &[("a", cores(0.5))]), START).unwrap();
+    machine.lose_cpu("p/a");
+    lender.sample();
+    let states = lender.containers(START).unwrap();
+    assert_eq!((states[0].limits.cpu, states[0].limits.disk.is_some()), (None, true));
+    let reason = states[0].missing.cpu.clone().unwrap();
+    assert!(reason.contains("cpu.max") && reason.contains("does not hand the controller down"), "{reason}");
+    let refused = lender.apply(&plan(2, &[("a", cores(0.4))]), START).unwrap_err();
+    assert!(refused.to_string().contains("its cpu cannot be limited"), "{refused}");
+    let disk = LimitChange { container: name("a"), limits: writing_at(5000.0) };
+    lender.apply(&Plan { changes: vec![disk], ..plan(2, &[]) }, START).unwrap();
+    assert_eq!(machine.disk("p/a").write, Some(5000));
+    // It is handed down again: what was lent goes back.
+    machine.put("p/a", "50000");
+    assert!(lender.close(START).is_empty());
+    assert_eq!((machine.quota("p/a").as_str(), machine.disk("p/a").write), ("-1", None));
+}
+
 #[test]
 fn an_older_plan_is_refused_and_an_equal_one_renews() {
     let machine = two();
