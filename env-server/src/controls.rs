@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use ballast_api::{BitsPerSecond, CgroupVersion, EgressIngress, Limit, Limits, PerResource, with_causes};
 use ballast_kernel::{
-    CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl, DiskCounters, DiskLimits,
-    Hierarchy, Interface, KernelError, NetworkControl, disk,
+    AncestorQuotas, CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl,
+    DiskCounters, DiskLimits, Hierarchy, Interface, KernelError, NetworkControl, disk,
     network::{Host, NetworkCounters},
     resctrl::{self, InForce, ResctrlControl, ResctrlLimits},
 };
@@ -132,7 +132,7 @@ impl Controls {
     }
 
     /// What [`Self::change`] and an [order](Self::order) would put in force. Writes nothing. A limit that is out of the kernel's range is left out and
-    /// becomes a problem, a sentence.
+    /// becomes a problem, a sentence; so is a quota above that of an ancestor, which would not be in force.
     ///
     /// # Errors
     /// What is no problem of a limit.
@@ -140,11 +140,13 @@ impl Controls {
         &self,
         before: &Reading,
         limits: &Limits,
+        ancestors: &mut AncestorQuotas<'_>,
         problems: &mut Vec<String>,
     ) -> Result<Limits, KernelError> {
         let mut rounded = Limits::default();
         if let Some((before, limit)) = before.cpu.zip(limits.cpu) {
-            rounded.cpu = in_range(self.cpu.rounded_at(before, limit), problems)?;
+            let least = if limit == Limit::Max { None } else { ancestors.least_above(&self.path)? };
+            rounded.cpu = in_range(self.cpu.rounded_below(before, limit, least.as_ref()), problems)?;
         }
         if let Some((control, _, asked)) = self.disk_change(before, limits) {
             let disk = in_range(control.rounded(&asked), problems)?;
@@ -329,7 +331,8 @@ fn in_range<T>(
             Ok(None)
         }
         Err(
-            error @ (KernelError::RateTooSmall { .. }
+            error @ (KernelError::AboveAncestor { .. }
+            | KernelError::RateTooSmall { .. }
             | KernelError::NotOurs { .. }
             | KernelError::LimitUnavailable { .. }),
         ) => {

@@ -2,6 +2,7 @@
 //!
 //! One type over both kernel interfaces; must not know who lends what to whom, nor when.
 
+mod ancestors;
 mod bandwidth;
 mod v1;
 mod v2;
@@ -19,6 +20,8 @@ use crate::{
     hierarchy::{Hierarchy, offers_limit},
     path::CgroupPath,
 };
+use ancestors::AncestorQuota;
+pub use ancestors::AncestorQuotas;
 pub use bandwidth::CpuBandwidth;
 use bandwidth::Write;
 
@@ -87,15 +90,28 @@ impl CpuControl {
     /// # Errors
     /// [`KernelError::LimitTooSmall`], or when the period in force cannot be read.
     pub fn rounded(&self, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        self.rounded_at(self.bandwidth()?, limit)
+        self.rounded_below(self.bandwidth()?, limit, None)
     }
 
-    /// The same where `before` is in force.
+    /// The same where `before` is in force, in a cgroup whose ancestors leave it `least`.
     ///
     /// # Errors
-    /// [`KernelError::LimitTooSmall`].
-    pub fn rounded_at(&self, before: CpuBandwidth, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        Ok(self.with_limit(before, limit, None)?.limit())
+    /// [`KernelError::LimitTooSmall`] or [`KernelError::AboveAncestor`].
+    pub fn rounded_below(
+        &self,
+        before: CpuBandwidth,
+        limit: Limit<Cores>,
+        least: Option<&AncestorQuota>,
+    ) -> Result<Limit<Cores>, KernelError> {
+        let wanted = self.with_limit(before, limit, None)?;
+        match least {
+            Some(least) if wanted.is_above(least.bandwidth) => Err(KernelError::AboveAncestor {
+                asked: limit.to_string(),
+                ancestor: least.folder.clone(),
+                allowed: least.bandwidth.limit().to_string(),
+            }),
+            _ => Ok(wanted.limit()),
+        }
     }
 
     /// Writes a limit, keeping the period, and answers what is in force then, as read back. What is in force already is

@@ -18,7 +18,7 @@ mod file;
 mod mounts;
 
 pub use cgroup::{Cgroup, CgroupTree, Representatives};
-pub use cpu::{CpuBandwidth, CpuControl, CpuCounters};
+pub use cpu::{AncestorQuotas, CpuBandwidth, CpuControl, CpuCounters};
 pub use disk::{DeviceNumber, DiskControl, DiskCounters, DiskLimits};
 pub use error::KernelError;
 pub use hierarchy::Hierarchy;

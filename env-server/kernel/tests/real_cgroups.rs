@@ -6,7 +6,7 @@ mod support;
 use std::{fs, time::Duration};
 
 use ballast_api::{CgroupVersion, Cores, Limit};
-use ballast_kernel::{CgroupPath, CpuControl, KernelError};
+use ballast_kernel::{AncestorQuotas, CgroupPath, CpuControl, KernelError};
 use support::{Process, Scratch, now, sleep};
 
 /// How far from its quota a container may be: 2 % of a core.
@@ -121,6 +121,32 @@ fn a_child_over_its_parents_quota_is_a_named_error() {
     assert!(matches!(&error, KernelError::QuotaConflict { value, .. } if value == "80000"), "{error}");
     assert_eq!(child.limit().unwrap(), cores(0.4));
     assert!(matches!(parent.set_limit(cores(0.3)), Err(KernelError::QuotaConflict { .. })));
+}
+
+/// What is said to be above an ancestor's quota is what the kernel refuses, where it refuses anything.
+#[test]
+fn an_ancestors_quota_is_known_before_it_is_written_below() {
+    let Some(scratch) = Scratch::new("an_ancestors_quota_is_known") else { return };
+    let hierarchy = scratch.tree.hierarchy();
+    let (middle, group) = (scratch.child("m"), scratch.child("m/c"));
+    let (parent, child) = (scratch.cpu(&scratch.parent), scratch.cpu(&group));
+    assert_eq!(AncestorQuotas::new(hierarchy).least_above(group.path()).unwrap(), None);
+    parent.set_limit(cores(0.5)).unwrap();
+    let least = AncestorQuotas::new(hierarchy).least_above(group.path()).unwrap();
+    for asked in [cores(0.4), cores(0.5), cores(0.500_01), cores(0.500_02), cores(2.0), Limit::Max] {
+        child.set_limit(cores(0.1)).unwrap();
+        let told = child.rounded_below(child.bandwidth().unwrap(), asked, least.as_ref());
+        let is_too_much =
+            matches!(&told, Err(KernelError::AboveAncestor { allowed, .. }) if allowed.contains("0.5"));
+        assert_eq!(is_too_much, told.is_err(), "{told:?}");
+        let written = child.set_limit(asked);
+        if hierarchy.version() == CgroupVersion::V1 {
+            assert_eq!(written.is_err(), is_too_much, "{asked}: {written:?}");
+        }
+    }
+    scratch.cpu(&middle).set_limit(cores(0.3)).unwrap();
+    let least = AncestorQuotas::new(hierarchy).least_above(group.path()).unwrap();
+    assert!(child.rounded_below(child.bandwidth().unwrap(), cores(0.31), least.as_ref()).is_err());
 }
 
 #[test]

@@ -165,6 +165,24 @@ fn a_resource_that_one_container_lacks_is_told_and_the_rest_goes_on() {
     assert_eq!(quotas(&machine), ["50000", "50000"]);
 }
 
+/// A pod's own quota: on v1 the kernel would refuse the write, on v2 the pod's would be in force.
+#[test]
+fn more_than_a_parent_has_is_a_problem_before_anything_is_written() {
+    for machine in [FakeMachine::v1(), FakeMachine::v2()] {
+        machine.add("p/a", "-1");
+        machine.add("p/b", "50000");
+        machine.put("p", "100000");
+        let mut lender = open(&machine, START);
+        let error = lender.apply(&plan(1, &[("b", cores(0.3)), ("a", cores(1.5))]), START).unwrap_err();
+        let NodeError::Invalid { problems } = error else { panic!("{error}") };
+        assert!(problems.len() == 1 && problems[0].starts_with("a: 1.5"), "{problems:?}");
+        assert!(problems[0].contains("/p leaves") && problems[0].contains("(1 cores)"), "{problems:?}");
+        assert_eq!(quotas(&machine), ["-1", "50000"]);
+        lender.apply(&plan(1, &[("a", cores(1.0)), ("b", Limit::Max)]), START).unwrap();
+        assert_eq!(quotas(&machine), ["100000", "-1"]);
+    }
+}
+
 /// Nobody hands the CPU controller down: the container is there, with its disk and the reason.
 #[test]
 fn a_container_whose_cpu_cannot_be_limited_is_told_and_the_rest_goes_on() {
