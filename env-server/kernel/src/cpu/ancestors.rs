@@ -59,17 +59,15 @@ impl<'a> AncestorQuotas<'a> {
     /// A cgroup without the file holds nobody: the root (v2), or one that is just being removed.
     fn read(&self, folder: &Path) -> Result<Option<AncestorQuota>, KernelError> {
         let bandwidth = match self.hierarchy.version() {
-            CgroupVersion::V2 => v2::quota_and_period(folder),
+            CgroupVersion::V2 => v2::quota_and_period(folder).map(|(quota, period)| Some((quota?, period))),
             _ => v1::quota_and_period(folder),
         };
         match bandwidth {
-            Ok((None, _)) => Ok(None),
-            Ok((quota_us, period_us)) => {
-                let bandwidth = CpuBandwidth { quota_us, period_us, burst_us: None };
-                Ok(Some(AncestorQuota { folder: folder.to_owned(), bandwidth }))
-            }
             Err(error) if error.is_gone() => Ok(None),
-            Err(error) => Err(error),
+            other => Ok(other?.map(|(quota_us, period_us)| AncestorQuota {
+                folder: folder.to_owned(),
+                bandwidth: CpuBandwidth { quota_us: Some(quota_us), period_us, burst_us: None },
+            })),
         }
     }
 }
