@@ -20,6 +20,7 @@ use ballast_api::{ContainerName, ContainerSource};
 use ballast_kernel::{CgroupPath, Hierarchy, KernelError};
 use tracing::info;
 
+use kubernetes::Qos;
 use names::{Known, NameBook, OpenBook};
 use plain::Root;
 
@@ -39,6 +40,18 @@ pub struct About {
     pub source: ContainerSource,
     /// Within bounds.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// The class of its pod, as its path says; absent where it is in none.
+    pub qos: Option<Qos>,
+}
+
+impl About {
+    /// The labels, with the class of the pod as [`kubernetes::QOS_LABEL`].
+    #[must_use]
+    pub fn told_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::clone(&self.labels);
+        labels.extend(self.qos.map(|qos| (kubernetes::QOS_LABEL.to_owned(), qos.to_string())));
+        labels
+    }
 }
 
 /// A container that a look has found.
@@ -162,7 +175,7 @@ impl Look<'_> {
             && let Some(id) = docker::container_of(path)
         {
             let Known { name, labels, .. } = book.find(&id).map_err(Left::Unnamed)?;
-            return Ok(Some((name, About { source: ContainerSource::Docker, labels })));
+            return Ok(Some((name, About { source: ContainerSource::Docker, labels, qos: None })));
         }
         if !takes_all {
             return Ok(None);
@@ -199,7 +212,7 @@ fn named_in_pod(
     if pod_uid.as_ref() != Some(&in_pod.pod_uid) {
         return Err(format!("it is not in the pod that {name} is in"));
     }
-    Ok((name, About { source: ContainerSource::Kubernetes, labels }))
+    Ok((name, About { source: ContainerSource::Kubernetes, labels, qos: Some(in_pod.qos) }))
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ impl Lender {
         ContainerState {
             name: name.clone(),
             source: of.about.source,
-            labels: BTreeMap::clone(&of.about.labels),
+            labels: of.about.told_labels(),
             usage: rates.map(|rates| rates.usage),
             throttling: rates.and_then(|rates| rates.throttling),
             limits,

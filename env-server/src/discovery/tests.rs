@@ -180,6 +180,9 @@ fn a_node_of_kubernetes_is_found_whole() {
             assert_eq!(found.unnamed.len(), 2, "the sandboxes: {:?}", found.unnamed);
             assert!(found.skipped.is_empty(), "{:?}", found.skipped);
             assert!(found.containers.values().all(|seen| seen.about.source == ContainerSource::Kubernetes));
+            let class = |seen: &Seen| seen.about.told_labels().remove(kubernetes::QOS_LABEL).unwrap();
+            let classes: Vec<_> = found.containers.values().map(class).collect();
+            assert_eq!(classes, ["Burstable", "Burstable", "Guaranteed"]);
         }
     }
 }
