@@ -196,6 +196,18 @@ impl FakeMachine {
         text.split_whitespace().next().unwrap().replace("max", "-1")
     }
 
+    /// Writes a file of the machine: below `cgroup`, `proc` or `sys`.
+    pub(crate) fn put_file(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// What a file of the machine holds.
+    pub(crate) fn file(&self, path: &str) -> String {
+        fs::read_to_string(self.folder.path().join(path)).unwrap()
+    }
+
     fn cgroup(&self, path: &str) -> PathBuf {
         self.folder.path().join("cgroup").join(path)
     }

@@ -248,3 +248,6 @@ fn count(hierarchy: &Hierarchy, disks: &[Disk], known: &[Disk]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
