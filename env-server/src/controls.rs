@@ -2,15 +2,19 @@
 //!
 //! Knows which kernel interface serves which resource; must not know who asks, nor for how long.
 
+mod problems;
+
 use std::collections::BTreeMap;
 
-use ballast_api::{BitsPerSecond, CgroupVersion, EgressIngress, Limit, Limits, PerResource, with_causes};
+use ballast_api::{BitsPerSecond, EgressIngress, Limit, Limits, PerResource, with_causes};
 use ballast_kernel::{
     AncestorQuotas, CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl,
     DiskCounters, DiskLimits, Hierarchy, Interface, KernelError, NetworkControl, disk,
     network::{Host, NetworkCounters},
     resctrl::{self, InForce, ResctrlControl, ResctrlLimits},
 };
+use problems::in_range;
+pub(crate) use problems::why_not;
 use serde::{Deserialize, Serialize};
 
 /// What of the machine a container's limits are written to, beside its cgroup. A loan remembers it: limits go back to
@@ -307,44 +311,4 @@ fn caches_among(limits: &Limits) -> Option<ResctrlLimits> {
 pub(crate) fn of_both_caches(reason: &str) -> PerResource<String> {
     let reason = || Some(reason.to_owned());
     PerResource { llc: reason(), memory_bandwidth: reason(), ..PerResource::default() }
-}
-
-/// Why a limit that this machine has cannot be read of one container. On cgroup v2 its files are there where the parent hands
-/// the controller down.
-pub(crate) fn why_not(hierarchy: &Hierarchy, error: &KernelError) -> String {
-    match hierarchy.version() {
-        CgroupVersion::V2 if error.is_gone() => {
-            format!("{}: its parent does not hand the controller down", with_causes(error))
-        }
-        _ => with_causes(error),
-    }
-}
-
-fn in_range<T>(
-    rounded: Result<T, KernelError>,
-    problems: &mut Vec<String>,
-) -> Result<Option<T>, KernelError> {
-    match rounded {
-        Ok(rounded) => Ok(Some(rounded)),
-        Err(KernelError::LimitTooSmall { asked, smallest, .. }) => {
-            problems.push(format!("{asked} is too little, the smallest limit is {smallest}"));
-            Ok(None)
-        }
-        Err(
-            error @ (KernelError::AboveAncestor { .. }
-            | KernelError::RateTooSmall { .. }
-            | KernelError::NotOurs { .. }
-            | KernelError::LimitUnavailable { .. }),
-        ) => {
-            problems.push(error.to_string());
-            Ok(None)
-        }
-        Err(KernelError::LimitTooLarge { asked, largest, .. }) => {
-            problems.push(format!(
-                "{asked} is too much, the largest limit is {largest}; write \"max\" for no limit"
-            ));
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }

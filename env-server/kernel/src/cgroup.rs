@@ -2,8 +2,9 @@
 //!
 //! Must not know about limits. A group is the same path in several hierarchies at once on cgroup v1.
 
+mod pids;
+
 use std::{
-    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -23,13 +24,11 @@ use crate::{
     hierarchy::{Hierarchy, child_folders},
     path::CgroupPath,
 };
+pub use pids::Representatives;
 
 /// How often killing or removing is tried, [`RETRY_PAUSE`] apart: five seconds in all.
 const ATTEMPTS: u32 = 500;
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
-
-/// Stands for a process of a pid namespace that is not in sight: it cannot be named here.
-const HIDDEN: u32 = 0;
 
 /// All cgroups of a machine.
 #[derive(Debug, Clone)]
@@ -160,12 +159,7 @@ impl Cgroup {
     /// # Errors
     /// When the kernel's list cannot be read.
     pub fn pids(&self) -> Result<Vec<u32>, KernelError> {
-        let mut pids = BTreeSet::new();
-        for folder in &self.folders {
-            collect_pids(folder, &mut pids)?;
-        }
-        pids.remove(&HIDDEN);
-        Ok(pids.into_iter().collect())
+        pids::all(&self.folders)
     }
 
     /// The processes to ask about the group, sorted: those in it, else those in the groups nested in it, which may be
@@ -174,19 +168,7 @@ impl Cgroup {
     /// # Errors
     /// When the kernel's list cannot be read.
     pub fn representatives(&self) -> Result<Representatives, KernelError> {
-        let mut pids = BTreeSet::new();
-        for folder in &self.folders {
-            read_pids(folder, &mut pids)?;
-        }
-        if pids.is_empty() {
-            self.folders.iter().try_for_each(|folder| collect_pids(folder, &mut pids))?;
-        }
-        let hides_some = pids.remove(&HIDDEN);
-        Ok(if pids.is_empty() && hides_some {
-            Representatives::Hidden
-        } else {
-            Representatives::Pids(pids.into_iter().collect())
-        })
+        pids::representatives(&self.folders)
     }
 
     /// Kills every process in this group and the groups nested in it, and waits until they are gone.
@@ -252,47 +234,11 @@ impl Cgroup {
     }
 }
 
-/// Processes that show what a group uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Representatives {
-    /// Those, perhaps none.
-    Pids(Vec<u32>),
-    /// There are some, all of them in a pid namespace that is not in sight.
-    Hidden,
-}
-
 fn ignore_gone(result: Result<(), KernelError>) -> Result<(), KernelError> {
     match result {
         Err(error) if error.is_gone() => Ok(()),
         other => other,
     }
-}
-
-fn collect_pids(folder: &Path, pids: &mut BTreeSet<u32>) -> Result<(), KernelError> {
-    read_pids(folder, pids)?;
-    for child in nested(folder)? {
-        collect_pids(&child, pids)?;
-    }
-    Ok(())
-}
-
-/// The processes directly in the cgroup of this folder; none when it is gone.
-fn read_pids(folder: &Path, pids: &mut BTreeSet<u32>) -> Result<(), KernelError> {
-    let list = folder.join("cgroup.procs");
-    let text = match file::read(&list) {
-        Err(error) if error.is_gone() || is_threaded(&error) => return Ok(()),
-        other => other?,
-    };
-    for line in text.lines() {
-        pids.insert(line.trim().parse().map_err(|_| file::unexpected(&list, line, "a process id"))?);
-    }
-    Ok(())
-}
-
-/// Whether a list of processes is that of a threaded cgroup (v2): it has single threads, and their processes are in the
-/// list of the domain above it.
-fn is_threaded(error: &KernelError) -> bool {
-    matches!(error, KernelError::Io { source, .. } if source.raw_os_error() == Some(Errno::EOPNOTSUPP as i32))
 }
 
 /// Removes innermost folders first. False when the kernel says that one is still in use.
@@ -314,40 +260,5 @@ fn nested(folder: &Path) -> Result<Vec<PathBuf>, KernelError> {
         Ok(names) => Ok(names.into_iter().map(|name| folder.join(name)).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(file::failed("list", folder)(error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A group of these lists of processes, by folder.
-    fn group(lists: &[(&str, &str)]) -> (tempfile::TempDir, Cgroup) {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, list) in lists {
-            let nested = folder.path().join(name);
-            fs::create_dir_all(&nested).unwrap();
-            fs::write(nested.join("cgroup.procs"), list).unwrap();
-        }
-        let group = Cgroup { path: CgroupPath::new("c").unwrap(), folders: vec![folder.path().to_owned()] };
-        (folder, group)
-    }
-
-    fn representatives(lists: &[(&str, &str)]) -> Representatives {
-        group(lists).1.representatives().unwrap()
-    }
-
-    #[test]
-    fn a_groups_own_processes_stand_for_it_before_nested_ones() {
-        assert_eq!(representatives(&[("", "9\n7\n"), ("nested", "3\n")]), Representatives::Pids(vec![7, 9]));
-        assert_eq!(representatives(&[("", ""), ("a/b", "3\n")]), Representatives::Pids(vec![3]));
-        assert_eq!(representatives(&[("", "")]), Representatives::Pids(Vec::new()));
-    }
-
-    #[test]
-    fn processes_of_another_pid_namespace_are_not_named() {
-        assert_eq!(representatives(&[("", "0\n0\n"), ("nested", "3\n")]), Representatives::Hidden);
-        assert_eq!(representatives(&[("", "0\n5\n")]), Representatives::Pids(vec![5]));
-        assert_eq!(group(&[("", "0\n5\n")]).1.pids().unwrap(), [5]);
     }
 }

@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use ballast_api::{CgroupVersion, Cores, Limit};
-use ballast_kernel::{AncestorQuotas, CgroupPath, CpuControl, KernelError};
+use ballast_kernel::{AncestorQuotas, CgroupPath, CpuControl, KernelError, Representatives};
 use support::{Process, Scratch, now, sleep};
 
 /// How far from its quota a container may be: 2 % of a core.
@@ -40,6 +40,30 @@ fn a_group_holds_kills_and_forgets_its_processes() {
     // Both calls are safe to repeat on a group that is gone.
     outer.kill_all().unwrap();
     outer.remove().unwrap();
+}
+
+/// On a machine of v1 too, where there is a unified tree beside it.
+#[test]
+fn a_threaded_group_hides_no_process() {
+    let test = "a_threaded_group_hides_no_process";
+    let Some(scratch) = Scratch::new(test) else { return };
+    let group = scratch.child("domain");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let unified =
+        mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
+    let threaded = unified.map(|root| Path::new(root).join(group.path()).join("threaded"));
+    let Some(threaded) = threaded.filter(|folder| fs::create_dir(folder).is_ok()) else {
+        eprintln!("SKIPPED {test}: no unified tree");
+        return;
+    };
+    fs::write(threaded.join("cgroup.type"), "threaded").unwrap();
+    let process = Process::start("sleep", &["100"]);
+    group.attach(process.0.id()).unwrap();
+    fs::write(threaded.join("cgroup.threads"), process.0.id().to_string()).unwrap();
+    assert!(fs::read_to_string(threaded.join("cgroup.procs")).is_err(), "the kernel does not tell it");
+    assert_eq!(group.pids().unwrap(), [process.0.id()]);
+    assert_eq!(group.representatives().unwrap(), Representatives::Pids(vec![process.0.id()]));
+    group.kill_all().unwrap();
 }
 
 #[test]
