@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use ballast_api::{Clock, ContainerName, ContainerState, Limits, NodeError, Plan, PlanOutcome, with_causes};
+use ballast_api::{
+    Capability, Clock, ContainerName, ContainerState, Limits, NodeError, PerResource, Plan, PlanOutcome,
+    with_causes,
+};
 use ballast_kernel::{CgroupPath, KernelError};
 use tracing::{info, warn};
 
@@ -232,6 +235,12 @@ impl Lender {
     pub fn close(&mut self, now: Duration) -> Vec<String> {
         self.closed = true;
         self.restore_loans(self.loans.keys().cloned().collect(), Cause::Shutdown, now)
+    }
+
+    /// What can be lent now.
+    #[must_use]
+    pub fn capabilities(&self) -> PerResource<Capability> {
+        self.means.machine.capabilities()
     }
 
     /// How many containers are lent limits.
