@@ -2,15 +2,19 @@
 //!
 //! Knows which kernel interface serves which resource; must not know who asks, nor for how long.
 
+mod problems;
+
 use std::collections::BTreeMap;
 
 use ballast_api::{BitsPerSecond, EgressIngress, Limit, Limits, PerResource, with_causes};
 use ballast_kernel::{
-    CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl, DiskCounters, DiskLimits,
-    Hierarchy, Interface, KernelError, NetworkControl, disk,
+    AncestorQuotas, CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl,
+    DiskCounters, DiskLimits, Hierarchy, Interface, KernelError, NetworkControl, disk,
     network::{Host, NetworkCounters},
     resctrl::{self, InForce, ResctrlControl, ResctrlLimits},
 };
+use problems::in_range;
+pub(crate) use problems::why_not;
 use serde::{Deserialize, Serialize};
 
 /// What of the machine a container's limits are written to, beside its cgroup. A loan remembers it: limits go back to
@@ -29,9 +33,9 @@ pub struct Devices {
 /// Raw counters of one container.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// CPU time.
-    pub cpu: CpuCounters,
-    /// Traffic of the disk that is controlled; absent where none is.
+    /// CPU time; absent where it cannot be read.
+    pub cpu: Option<CpuCounters>,
+    /// Traffic of the disk that is controlled; absent where none is, or where it cannot be read.
     pub disk: Option<DiskCounters>,
     /// Traffic of the network interface; absent where none is controlled.
     pub network: Option<NetworkCounters>,
@@ -42,7 +46,7 @@ pub struct Counters {
 /// Limits as read, and why those that are missing cannot be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    cpu: CpuBandwidth,
+    cpu: Option<CpuBandwidth>,
     disk: Option<DiskLimits>,
     network: Option<NetworkLimits>,
     caches: Option<InForce>,
@@ -66,7 +70,7 @@ impl Reading {
     /// What the kernel saves of the CPU's quota. It is no limit that is lent, but is held down by one.
     #[must_use]
     pub fn cpu_burst_us(&self) -> Option<u64> {
-        self.cpu.burst_us()
+        self.cpu.and_then(CpuBandwidth::burst_us)
     }
 }
 
@@ -103,16 +107,18 @@ impl Controls {
         }
     }
 
-    /// Reads the limits in force. Where CPU limits can be read, the container is there: another resource that fails is
-    /// told, and the rest goes on.
+    /// Reads the limits in force. A resource that fails is told, and the rest goes on.
     ///
     /// # Errors
-    /// When the CPU's limit cannot be read; the container is gone, most likely.
+    /// When the container is gone.
     pub fn limits(&self) -> Result<Reading, KernelError> {
-        let cpu = self.cpu.bandwidth()?;
         let mut failed = PerResource::default();
+        let cpu = match self.cpu.bandwidth() {
+            Err(error) if !self.exists() => return Err(error),
+            other => other.map_err(|error| failed.cpu = Some(why_not(&self.hierarchy, &error))).ok(),
+        };
         let disk = self.disk.as_ref().map(DiskControl::limits).transpose();
-        let disk = disk.map_err(|error| failed.disk = Some(with_causes(&error))).ok().flatten();
+        let disk = disk.map_err(|error| failed.disk = Some(why_not(&self.hierarchy, &error))).ok().flatten();
         let network = self.network.as_ref().map(NetworkControl::limit).transpose();
         let network = network.map_err(|error| failed.network = Some(with_causes(&error))).ok().flatten();
         let caches = self.caches.as_ref().map(ResctrlControl::in_force).transpose();
@@ -120,11 +126,17 @@ impl Controls {
         let caches = caches.ok().flatten();
         let limits = Limits { network, ..disk.as_ref().map(of_disk).unwrap_or_default() };
         let limits = limits.or(caches.as_ref().map(|caches| of_caches(&caches.limits)).unwrap_or_default());
-        Ok(Reading { cpu, disk, network, caches, limits: limits.or(Limits::of_cpu(cpu.limit())), failed })
+        let limits = Limits { cpu: cpu.map(CpuBandwidth::limit), ..limits };
+        Ok(Reading { cpu, disk, network, caches, limits, failed })
+    }
+
+    /// Asked only when something failed: whose files can be read is there.
+    fn exists(&self) -> bool {
+        self.hierarchy.identity(&self.path).is_some()
     }
 
     /// What [`Self::change`] and an [order](Self::order) would put in force. Writes nothing. A limit that is out of the kernel's range is left out and
-    /// becomes a problem, a sentence.
+    /// becomes a problem, a sentence; so is a quota above that of an ancestor, which would not be in force.
     ///
     /// # Errors
     /// What is no problem of a limit.
@@ -132,11 +144,13 @@ impl Controls {
         &self,
         before: &Reading,
         limits: &Limits,
+        ancestors: &mut AncestorQuotas<'_>,
         problems: &mut Vec<String>,
     ) -> Result<Limits, KernelError> {
         let mut rounded = Limits::default();
-        if let Some(limit) = limits.cpu {
-            rounded.cpu = in_range(self.cpu.rounded_at(before.cpu, limit), problems)?;
+        if let Some((before, limit)) = before.cpu.zip(limits.cpu) {
+            let least = if limit == Limit::Max { None } else { ancestors.least_above(&self.path)? };
+            rounded.cpu = in_range(self.cpu.rounded_below(before, limit, least.as_ref()), problems)?;
         }
         if let Some((control, _, asked)) = self.disk_change(before, limits) {
             let disk = in_range(control.rounded(&asked), problems)?;
@@ -166,8 +180,8 @@ impl Controls {
         own_burst_us: Option<u64>,
     ) -> Result<Limits, KernelError> {
         let mut in_force = Limits::default();
-        if let Some(limit) = limits.cpu {
-            in_force.cpu = Some(self.cpu.change(before.cpu, limit, own_burst_us)?);
+        if let Some((before, limit)) = before.cpu.zip(limits.cpu) {
+            in_force.cpu = Some(self.cpu.change(before, limit, own_burst_us)?);
         }
         if let Some((control, before, asked)) = self.disk_change(before, limits) {
             in_force = in_force.or(of_disk(&control.change(before, &asked)?));
@@ -219,15 +233,19 @@ impl Controls {
     /// Reads the counters, and those of every disk that the container used.
     ///
     /// # Errors
-    /// When the CPU's cannot be read; the container is gone, most likely.
+    /// When the container is gone, or the CPU's files hold what no kernel writes.
     pub fn counters(&self) -> Result<(Counters, BTreeMap<DeviceNumber, DiskCounters>), KernelError> {
-        let cpu = self.cpu.counters()?;
-        let disks = disk::counters(&self.hierarchy, &self.path).unwrap_or_default();
-        let disk =
-            self.disk.as_ref().map(|control| disks.get(&control.device()).copied().unwrap_or_default());
+        let cpu = match self.cpu.counters() {
+            Err(error) if error.is_gone() && self.exists() => None,
+            other => Some(other?),
+        };
+        let disks = disk::counters(&self.hierarchy, &self.path).ok();
+        // The kernel leaves out a disk without traffic: there it is zero, and not known only where nothing could be read.
+        let counted = self.disk.as_ref().zip(disks.as_ref());
+        let disk = counted.map(|(control, disks)| disks.get(&control.device()).copied().unwrap_or_default());
         let network = self.network.as_ref().and_then(|control| control.counters().ok());
         let caches = self.caches.as_ref().and_then(|control| control.counters().ok());
-        Ok((Counters { cpu, disk, network, caches }, disks))
+        Ok((Counters { cpu, disk, network, caches }, disks.unwrap_or_default()))
     }
 
     /// The disk's limits, and as they would be: what is not asked for stays as it is. Absent when nothing is asked for.
@@ -293,32 +311,4 @@ fn caches_among(limits: &Limits) -> Option<ResctrlLimits> {
 pub(crate) fn of_both_caches(reason: &str) -> PerResource<String> {
     let reason = || Some(reason.to_owned());
     PerResource { llc: reason(), memory_bandwidth: reason(), ..PerResource::default() }
-}
-
-fn in_range<T>(
-    rounded: Result<T, KernelError>,
-    problems: &mut Vec<String>,
-) -> Result<Option<T>, KernelError> {
-    match rounded {
-        Ok(rounded) => Ok(Some(rounded)),
-        Err(KernelError::LimitTooSmall { asked, smallest, .. }) => {
-            problems.push(format!("{asked} is too little, the smallest limit is {smallest}"));
-            Ok(None)
-        }
-        Err(
-            error @ (KernelError::RateTooSmall { .. }
-            | KernelError::NotOurs { .. }
-            | KernelError::LimitUnavailable { .. }),
-        ) => {
-            problems.push(error.to_string());
-            Ok(None)
-        }
-        Err(KernelError::LimitTooLarge { asked, largest, .. }) => {
-            problems.push(format!(
-                "{asked} is too much, the largest limit is {largest}; write \"max\" for no limit"
-            ));
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }

@@ -17,9 +17,10 @@ use std::{
 };
 
 use ballast_api::{ContainerName, ContainerSource};
-use ballast_kernel::{CgroupPath, CpuControl, Hierarchy, KernelError};
+use ballast_kernel::{CgroupPath, Hierarchy, KernelError};
 use tracing::info;
 
+use kubernetes::Qos;
 use names::{Known, NameBook, OpenBook};
 use plain::Root;
 
@@ -39,6 +40,18 @@ pub struct About {
     pub source: ContainerSource,
     /// Within bounds.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// The class of its pod, as its path says; absent where it is in none.
+    pub qos: Option<Qos>,
+}
+
+impl About {
+    /// The labels, with the class of the pod as [`kubernetes::QOS_LABEL`].
+    #[must_use]
+    pub fn told_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::clone(&self.labels);
+        labels.extend(self.qos.map(|qos| (kubernetes::QOS_LABEL.to_owned(), qos.to_string())));
+        labels
+    }
 }
 
 /// A container that a look has found.
@@ -67,8 +80,6 @@ pub struct Discovery {
     roots: Vec<Root>,
     docker: Option<Arc<NameBook>>,
     kubernetes: Option<Arc<NameBook>>,
-    /// Cgroups that have the CPU controller. A look is cheap because it does not read their limits again.
-    proven: BTreeMap<CgroupPath, u64>,
     /// What the last look left unnamed.
     unnamed: BTreeSet<String>,
 }
@@ -82,7 +93,7 @@ impl Discovery {
         kubernetes: Option<Arc<NameBook>>,
     ) -> Self {
         let roots = plain::roots(parents, docker.is_some(), kubernetes.is_some());
-        Self { roots, docker, kubernetes, proven: BTreeMap::new(), unnamed: BTreeSet::new() }
+        Self { roots, docker, kubernetes, unnamed: BTreeSet::new() }
     }
 
     /// Looks below these parents only, and calls containers by their folders.
@@ -97,8 +108,6 @@ impl Discovery {
     /// When a folder exists and cannot be listed.
     pub fn look(&mut self, hierarchy: &Hierarchy) -> Result<Found, KernelError> {
         let found = self.find(hierarchy)?;
-        let places = found.containers.values().map(|seen| &seen.place);
-        self.proven = places.map(|place| (place.path.clone(), place.identity)).collect();
         self.say_unnamed(found.unnamed.iter().cloned().collect());
         Ok(found)
     }
@@ -106,7 +115,6 @@ impl Discovery {
     fn find(&self, hierarchy: &Hierarchy) -> Result<Found, KernelError> {
         let mut look = Look {
             hierarchy,
-            proven: &self.proven,
             docker: self.docker.as_deref().map(NameBook::open),
             kubernetes: self.kubernetes.as_deref().map(NameBook::open),
             found: Found::default(),
@@ -132,7 +140,6 @@ impl Discovery {
 /// One look.
 struct Look<'a> {
     hierarchy: &'a Hierarchy,
-    proven: &'a BTreeMap<CgroupPath, u64>,
     docker: Option<OpenBook<'a>>,
     kubernetes: Option<OpenBook<'a>>,
     found: Found,
@@ -148,17 +155,10 @@ enum Left {
 
 impl Look<'_> {
     fn consider(&mut self, path: &CgroupPath, takes_all: bool) {
-        match self.name(path, takes_all).and_then(|named| Ok((named, self.place(path)?))) {
-            // Not a container at all, or one that went away between the listing and the look.
-            Ok((None, _) | (_, None)) => {}
-            Ok((Some((name, about)), Some(place))) => match self.found.containers.get(&name) {
-                Some(first) if first.place.path == *path => {}
-                Some(first) => {
-                    let reason = format!("its name {name} is taken by {}", first.place.path);
-                    self.found.skipped.push(format!("{path} is skipped: {reason}"));
-                }
-                None => drop(self.found.containers.insert(name, Seen { place, about })),
-            },
+        match self.name(path, takes_all) {
+            Ok(Some((name, about))) => self.take(name, about, path),
+            // Not a container at all.
+            Ok(None) => {}
             Err(Left::Skipped(reason)) => self.found.skipped.push(format!("{path} is skipped: {reason}")),
             Err(Left::Unnamed(reason)) => self.found.unnamed.push(format!("{path} is left alone: {reason}")),
         }
@@ -175,7 +175,7 @@ impl Look<'_> {
             && let Some(id) = docker::container_of(path)
         {
             let Known { name, labels, .. } = book.find(&id).map_err(Left::Unnamed)?;
-            return Ok(Some((name, About { source: ContainerSource::Docker, labels })));
+            return Ok(Some((name, About { source: ContainerSource::Docker, labels, qos: None })));
         }
         if !takes_all {
             return Ok(None);
@@ -184,20 +184,20 @@ impl Look<'_> {
         Ok(Some((name, About::default())))
     }
 
-    /// The cgroup as it is now; none when it is gone.
-    fn place(&self, path: &CgroupPath) -> Result<Option<Place>, Left> {
-        let Some(identity) = self.hierarchy.identity(path) else { return Ok(None) };
-        let place = Place { path: path.clone(), identity };
-        if self.proven.get(path) == Some(&identity) {
-            return Ok(Some(place));
-        }
-        match CpuControl::new(self.hierarchy, path).limit() {
-            Ok(_) => Ok(Some(place)),
-            Err(_) if self.hierarchy.identity(path) != Some(identity) => Ok(None),
-            Err(error) if error.is_gone() => {
-                Err(Left::Skipped(format!("{error}: its parent does not hand the CPU controller down")))
+    /// A container is there as long as its cgroup is, whatever can be limited of it.
+    fn take(&mut self, name: ContainerName, about: About, path: &CgroupPath) {
+        // It may have gone away between the listing and the look.
+        let Some(identity) = self.hierarchy.identity(path) else { return };
+        match self.found.containers.get(&name) {
+            Some(first) if first.place.path == *path => {}
+            Some(first) => {
+                let reason = format!("its name {name} is taken by {}", first.place.path);
+                self.found.skipped.push(format!("{path} is skipped: {reason}"));
             }
-            Err(error) => Err(Left::Skipped(error.to_string())),
+            None => {
+                let place = Place { path: path.clone(), identity };
+                self.found.containers.insert(name, Seen { place, about });
+            }
         }
     }
 }
@@ -212,7 +212,7 @@ fn named_in_pod(
     if pod_uid.as_ref() != Some(&in_pod.pod_uid) {
         return Err(format!("it is not in the pod that {name} is in"));
     }
-    Ok((name, About { source: ContainerSource::Kubernetes, labels }))
+    Ok((name, About { source: ContainerSource::Kubernetes, labels, qos: Some(in_pod.qos) }))
 }
 
 #[cfg(test)]

@@ -183,12 +183,29 @@ impl FakeMachine {
         fs::remove_file(self.cgroup(path).join("blkio.throttle.read_bps_device")).unwrap();
     }
 
+    /// The CPU's files vanish, as when a parent takes the controller back. v2 only.
+    pub(crate) fn lose_cpu(&self, path: &str) {
+        fs::remove_file(self.cgroup(path).join("cpu.max")).unwrap();
+    }
+
     /// The bytes in the file that holds the limit, without the period.
     pub(crate) fn quota(&self, path: &str) -> String {
         let folder = self.cgroup(path);
         let file = if self.hierarchy.version() == CgroupVersion::V2 { "cpu.max" } else { "cpu.cfs_quota_us" };
         let text = fs::read_to_string(folder.join(file)).unwrap();
         text.split_whitespace().next().unwrap().replace("max", "-1")
+    }
+
+    /// Writes a file of the machine: below `cgroup`, `proc` or `sys`.
+    pub(crate) fn put_file(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// What a file of the machine holds.
+    pub(crate) fn file(&self, path: &str) -> String {
+        fs::read_to_string(self.folder.path().join(path)).unwrap()
     }
 
     fn cgroup(&self, path: &str) -> PathBuf {

@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use ballast_api::{Clock, ContainerName, ContainerState, Limits, NodeError, Plan, PlanOutcome, with_causes};
+use ballast_api::{
+    Capability, Clock, ContainerName, ContainerState, Limits, NodeError, PerResource, Plan, PlanOutcome,
+    with_causes,
+};
 use ballast_kernel::{CgroupPath, KernelError};
 use tracing::{info, warn};
 
@@ -140,9 +143,9 @@ impl Lender {
         ContainerState {
             name: name.clone(),
             source: of.about.source,
-            labels: BTreeMap::clone(&of.about.labels),
+            labels: of.about.told_labels(),
             usage: rates.map(|rates| rates.usage),
-            throttling: rates.map(|rates| rates.throttling),
+            throttling: rates.and_then(|rates| rates.throttling),
             limits,
             baseline: loan.map_or(limits, |loan| loan.baseline.or(limits)),
             missing: failed.or(of.missing.clone()),
@@ -234,6 +237,12 @@ impl Lender {
         self.restore_loans(self.loans.keys().cloned().collect(), Cause::Shutdown, now)
     }
 
+    /// What can be lent now.
+    #[must_use]
+    pub fn capabilities(&self) -> PerResource<Capability> {
+        self.means.machine.capabilities()
+    }
+
     /// How many containers are lent limits.
     #[must_use]
     pub fn loans(&self) -> usize {
@@ -251,6 +260,7 @@ impl Lender {
             self.means.metrics.sampling_failures.inc();
             failures.insert(format!("containers cannot be listed: {}", with_causes(&error)));
         }
+        self.means.machine.notice_disks();
         let (means, loans) = (&self.means, &self.loans);
         let recent = |container: &Container| {
             let age = container.history.last().map(|sample| means.clock.now().since(sample.taken_at));

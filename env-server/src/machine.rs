@@ -1,14 +1,16 @@
-//! What this machine lets Ballast limit, and which of its devices a container uses.
+//! What this machine lets Ballast limit.
 //!
 //! Looks, and changes no limit; must not know what is lent.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+mod devices;
+
+use std::{path::PathBuf, sync::Arc};
 
 use ballast_api::{
     Amounts, BytesPerSecond, Capability, CgroupVersion, Cores, PerResource, Resource, with_causes,
 };
 use ballast_kernel::{
-    CgroupPath, CgroupTree, DeviceNumber, DiskControl, DiskCounters, Hierarchy, Interface, KernelError,
+    CgroupPath, CgroupTree, Hierarchy, KernelError, cpu,
     disk::{
         self,
         device::{self, Disk},
@@ -22,7 +24,8 @@ use ballast_kernel::{
 };
 use tracing::{info, warn};
 
-use crate::controls::{Controls, Devices, of_both_caches};
+use crate::controls::{Controls, Devices};
+pub(crate) use devices::busiest;
 
 /// Where the kernel shows what there is. Other folders in tests.
 #[derive(Debug, Clone)]
@@ -45,6 +48,8 @@ pub struct Machine {
     hierarchy: Hierarchy,
     roots: Roots,
     capacity: Amounts,
+    cpu: Result<(), String>,
+    /// Those that were there at the last look.
     disks: Result<Vec<Disk>, String>,
     network: Result<(), String>,
     host: Host,
@@ -57,7 +62,7 @@ impl Machine {
     /// # Errors
     /// When it has no usable control groups, or does not tell its processors.
     pub fn look_at(roots: Roots) -> Result<Self, KernelError> {
-        let hierarchy = Hierarchy::find(&roots.proc.join("self/mountinfo"))?;
+        let hierarchy = Hierarchy::find_any(&roots.proc.join("self/mountinfo"))?;
         let cpus = online_cpus(&roots.sys.join("devices/system/cpu/online"))?;
         Ok(Self::new(hierarchy, roots, Cores::saturating(f64::from(cpus))).with_network())
     }
@@ -66,10 +71,25 @@ impl Machine {
     #[must_use]
     pub fn new(hierarchy: Hierarchy, roots: Roots, cores: Cores) -> Self {
         let capacity = Amounts { cpu: Some(cores), ..Amounts::default() };
-        let disks = usable_disks(&hierarchy, &roots);
+        let cpu = cpu::probe(&hierarchy);
+        let disks = disk::probe(&hierarchy).and_then(|()| {
+            let disks = device::disks(&roots.sys.join("block")).map_err(|error| with_causes(&error))?;
+            count(&hierarchy, &disks, &[]);
+            Ok(disks)
+        });
         let untried = || "it was not tried".to_owned();
         let (network, caches) = (Err(untried()), Err(untried()));
-        Self { hierarchy, roots, capacity, disks, network, host: Host::default(), caches }
+        Self { hierarchy, roots, capacity, cpu, disks, network, host: Host::default(), caches }
+    }
+
+    /// Makes the kernel count the traffic of disks that were attached since the last look.
+    pub fn notice_disks(&mut self) {
+        if let Ok(known) = &mut self.disks
+            && let Ok(disks) = device::disks(&self.roots.sys.join("block"))
+        {
+            count(&self.hierarchy, &disks, known);
+            *known = disks;
+        }
     }
 
     /// Tries whether the kernel can limit networks, in a network namespace made for that.
@@ -120,7 +140,7 @@ impl Machine {
         let caches = self.caches.as_ref().map(ResctrlNode::info).map_err(Clone::clone);
         PerResource::from_fn(|resource| {
             let mechanism = match resource {
-                Resource::Cpu => Ok(self.cpu_mechanism().to_owned()),
+                Resource::Cpu => self.cpu_mechanism(),
                 Resource::Disk => self.disk_mechanism(),
                 Resource::Network => self.network_mechanism(),
                 Resource::Llc => caches.clone().and_then(cache_mechanism),
@@ -133,20 +153,27 @@ impl Machine {
         })
     }
 
-    fn cpu_mechanism(&self) -> &'static str {
-        match self.hierarchy.version() {
+    fn cpu_mechanism(&self) -> Result<String, String> {
+        self.cpu.clone()?;
+        let file = match self.hierarchy.version() {
             CgroupVersion::V2 => "cgroup v2 cpu.max",
             _ => "cgroup v1 cpu.cfs_quota_us",
-        }
+        };
+        Ok(file.to_owned())
     }
 
     fn disk_mechanism(&self) -> Result<String, String> {
-        let names: Vec<_> = self.disks.as_ref()?.iter().map(|disk| disk.name.as_str()).collect();
+        let names: Vec<_> = self.disks()?.iter().map(|disk| disk.name.as_str()).collect();
         let interface = match self.hierarchy.disk_root() {
             Some((CgroupVersion::V2, _)) => "cgroup v2 io.max",
             _ => "cgroup v1 blkio.throttle",
         };
         Ok(format!("{interface} on {}", names.join(", ")))
+    }
+
+    fn disks(&self) -> Result<&[Disk], String> {
+        let disks = self.disks.as_ref()?;
+        if disks.is_empty() { Err("this machine has no disk".to_owned()) } else { Ok(disks) }
     }
 
     fn network_mechanism(&self) -> Result<String, String> {
@@ -192,57 +219,6 @@ impl Machine {
             _ => Ok(Vec::new()),
         }
     }
-
-    /// The devices that the container at `path` uses, and for each resource that cannot be limited the reason.
-    #[must_use]
-    pub fn devices_of(&self, path: &CgroupPath) -> (Devices, PerResource<String>) {
-        let mut missing = PerResource::default();
-        let pid = self.first_process(path);
-        let disk = self.disk_of(path, &pid).map_err(|reason| missing.disk = Some(reason)).ok();
-        let network = self.network_of(&pid).map_err(|reason| missing.network = Some(reason)).ok();
-        if let Some(Err(error)) = self.caches_of(path).map(|control| control.refuse_foreign()) {
-            missing = of_both_caches(&with_causes(&error)).or(missing);
-        }
-        (Devices { disk, network }, missing)
-    }
-
-    /// Any one process of the container: it shows where all of them have their files and their network.
-    fn first_process(&self, path: &CgroupPath) -> Result<u32, String> {
-        let group = CgroupTree::new(self.hierarchy.clone()).find(path.as_str());
-        let pids = group.ok().flatten().map(|group| group.pids()).transpose();
-        let pids = pids.map_err(|error| with_causes(&error))?.unwrap_or_default();
-        pids.first().copied().ok_or_else(|| "it has no process yet, which would show its devices".to_owned())
-    }
-
-    fn network_of(&self, pid: &Result<u32, String>) -> Result<Interface, String> {
-        self.network.clone()?;
-        Interface::of_process(&self.roots.proc, pid.clone()?).map_err(|error| match error {
-            KernelError::NoInterface { reason, .. } => reason.to_string(),
-            error => with_causes(&error),
-        })
-    }
-
-    /// The disk that the container used most so far; before it used one, that of its root folder.
-    fn disk_of(&self, path: &CgroupPath, pid: &Result<u32, String>) -> Result<DeviceNumber, String> {
-        self.disks.as_ref()?;
-        let device = match self.busiest_disk(path) {
-            Some(busiest) => busiest,
-            None => self.disk_of_root(pid.clone()?)?,
-        };
-        // The parent may keep the controller to itself.
-        let control = DiskControl::new(&self.hierarchy, path, device);
-        let readable = control.ok_or("no cgroup hierarchy has the block controller")?.limits();
-        readable.map(|_| device).map_err(|error| with_causes(&error))
-    }
-
-    fn busiest_disk(&self, path: &CgroupPath) -> Option<DeviceNumber> {
-        busiest(&disk::counters(&self.hierarchy, path).ok()?)
-    }
-
-    fn disk_of_root(&self, pid: u32) -> Result<DeviceNumber, String> {
-        let sys_dev_block = self.roots.sys.join("dev/block");
-        device::disk_of_root(&device::Roots { proc: &self.roots.proc, sys_dev_block: &sys_dev_block }, pid)
-    }
 }
 
 fn cache_mechanism(info: Info) -> Result<String, String> {
@@ -263,22 +239,15 @@ fn bandwidth_mechanism(info: Info) -> Result<String, String> {
     Ok(format!("resctrl MB in {unit}: at least {minimum}, in steps of {step}; {groups} groups"))
 }
 
-/// The disk with the most traffic, if there was any.
-pub(crate) fn busiest(counters: &BTreeMap<DeviceNumber, DiskCounters>) -> Option<DeviceNumber> {
-    let moved = |counters: &DiskCounters| counters.bytes.read.saturating_add(counters.bytes.write);
-    let used = counters.iter().filter(|(_, counters)| moved(counters) > 0);
-    used.max_by_key(|(_, counters)| moved(counters)).map(|(device, _)| *device)
-}
-
-fn usable_disks(hierarchy: &Hierarchy, roots: &Roots) -> Result<Vec<Disk>, String> {
-    if hierarchy.disk_root().is_none() {
-        return Err("no cgroup hierarchy with the block controller (blkio or io) is mounted".to_owned());
-    }
-    let disks = device::disks(&roots.sys.join("block")).map_err(|error| with_causes(&error))?;
-    for disk in &disks {
+/// Makes the kernel count the traffic of those disks that are not among the known ones.
+fn count(hierarchy: &Hierarchy, disks: &[Disk], known: &[Disk]) {
+    for disk in disks.iter().filter(|disk| !known.contains(disk)) {
+        info!(disk = disk.name, number = %disk.number, "disk found");
         if let Err(error) = disk::start_counting(hierarchy, disk.number) {
             warn!(disk = disk.name, error = with_causes(&error), "disk traffic is not counted");
         }
     }
-    if disks.is_empty() { Err("this machine has no disk".to_owned()) } else { Ok(disks) }
 }
+
+#[cfg(test)]
+mod tests;

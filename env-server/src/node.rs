@@ -103,7 +103,9 @@ impl LinuxNode {
 #[async_trait]
 impl NodeAgent for LinuxNode {
     async fn node(&self) -> Result<NodeInfo, NodeError> {
-        Ok(self.0.info.clone())
+        // A disk may have been attached since.
+        let capabilities = self.work(|lender, _| lender.capabilities()).await?;
+        Ok(NodeInfo { capabilities, ..self.0.info.clone() })
     }
 
     async fn containers(&self) -> Result<Vec<ContainerState>, NodeError> {

@@ -24,25 +24,28 @@ pub struct Rates {
     /// Use per wall-clock time; what is not measured is absent.
     pub usage: Amounts,
     /// How much the quota held the container back.
-    pub throttling: Throttling,
+    pub throttling: Option<Throttling>,
 }
 
 /// The rates between two samples. Absent when no time passed, or when a counter of the CPU fell: it began anew, and
-/// nothing is known about the time before. Another counter that fell is absent alone.
+/// nothing is known about the time before. Another counter that fell, or one that cannot be read, is absent alone.
 #[must_use]
 pub fn between(before: &Sample, after: &Sample) -> Option<Rates> {
     let elapsed = after.taken_at.since(before.taken_at);
     if elapsed == Duration::ZERO {
         return None;
     }
-    let (cpu, throttling) = of_cpu(&before.counters.cpu, &after.counters.cpu, elapsed)?;
+    let (cpu, throttling) = match before.counters.cpu.zip(after.counters.cpu) {
+        Some((before, after)) => Some(of_cpu(&before, &after, elapsed)?).unzip(),
+        None => (None, None),
+    };
     let disk = before.counters.disk.zip(after.counters.disk);
     let disk = disk.and_then(|(before, after)| of_disk(&before, &after, elapsed));
     let caches = before.counters.caches.as_ref().zip(after.counters.caches.as_ref());
     let caches = caches.map(|(before, after)| resctrl::monitor::rates(before, after, elapsed));
     let (llc, memory_bandwidth) = caches.map(|caches| (caches.occupancy.ok(), caches.total.ok())).unzip();
     let usage = Amounts {
-        cpu: Some(cpu),
+        cpu,
         llc: llc.flatten(),
         memory_bandwidth: memory_bandwidth.flatten(),
         disk: disk.map(|(bytes, _)| bytes),
@@ -131,12 +134,12 @@ mod tests {
         Sample {
             taken_at: UnixNanos(0).plus(Duration::from_secs_f64(seconds)),
             counters: Counters {
-                cpu: CpuCounters {
+                cpu: Some(CpuCounters {
                     usage: Duration::from_secs_f64(usage),
                     periods,
                     throttled_periods,
                     throttled: Duration::from_secs_f64(throttled),
-                },
+                }),
                 ..Counters::default()
             },
         }
@@ -172,15 +175,25 @@ mod tests {
     fn a_rate_is_the_growth_over_the_time() {
         let rates = between(&sample(10.0, 3.0, 50, 5, 1.0), &sample(12.0, 4.0, 70, 15, 1.5)).unwrap();
         assert_eq!(rates.usage.cpu, Some(Cores::new(0.5).unwrap()));
-        assert_eq!(rates.throttling.throttled_share, 0.5);
-        assert_eq!(rates.throttling.throttled_seconds_per_second, 0.25);
+        let throttling = rates.throttling.unwrap();
+        assert_eq!(throttling.throttled_share, 0.5);
+        assert_eq!(throttling.throttled_seconds_per_second, 0.25);
+    }
+
+    #[test]
+    fn without_the_cpus_counters_the_others_are_known() {
+        let mut after = with_disk(2.0, 4096, 0);
+        after.counters.cpu = None;
+        let rates = between(&with_disk(1.0, 0, 0), &after).unwrap();
+        assert_eq!((rates.usage.cpu, rates.throttling), (None, None));
+        assert!(rates.usage.disk.is_some());
     }
 
     #[test]
     fn an_idle_container_uses_zero_and_is_not_throttled() {
         let rates = between(&sample(1.0, 3.0, 5, 5, 1.0), &sample(2.0, 3.0, 5, 5, 1.0)).unwrap();
         assert_eq!(rates.usage.cpu, Some(Cores::ZERO));
-        assert_eq!(rates.throttling, Throttling::default());
+        assert_eq!(rates.throttling, Some(Throttling::default()));
     }
 
     #[test]

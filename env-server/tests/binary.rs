@@ -124,14 +124,29 @@ async fn what_the_kernel_refuses_undoes_the_rest_of_the_plan() {
         return;
     }
     let server = Server::start(&scratch, &[]);
-    // The parent's own limit: no child may have more.
-    scratch.cpu("geo").set_limit(cores(0.4)).unwrap();
-    scratch.parent_cpu().set_limit(cores(0.6)).unwrap();
+    // A group in the container has a quota of its own: the container may not have less.
+    scratch.add("rate/nested");
+    scratch.cpu("rate/nested").set_limit(cores(0.4)).unwrap();
+    let before = limits(&scratch);
     let error =
-        server.node().apply(&plan(&[("geo", cores(0.1)), ("rate", cores(0.8))], 60.0)).await.unwrap_err();
+        server.node().apply(&plan(&[("geo", cores(0.1)), ("rate", cores(0.2))], 60.0)).await.unwrap_err();
     assert!(matches!(&error, NodeError::WriteFailed { container, .. } if container == "rate"), "{error}");
-    assert!(error.to_string().contains("must not exceed its parent's"), "{error}");
-    assert_eq!(limits(&scratch), (cores(0.4), cores(0.5)));
+    assert!(error.to_string().contains("nor be less than a child's"), "{error}");
+    assert_eq!(limits(&scratch), before);
+}
+
+#[tokio::test]
+async fn more_than_the_parent_has_is_refused_before_anything_is_written() {
+    let test = "more_than_the_parent_has_is_refused_before_anything_is_written";
+    let Some(scratch) = Scratch::new(test) else { return };
+    let server = Server::start(&scratch, &[]);
+    scratch.parent_cpu().set_limit(cores(0.6)).unwrap();
+    let before = limits(&scratch);
+    let refused = server.node().apply(&plan(&[("geo", cores(0.1)), ("rate", cores(0.8))], 60.0)).await;
+    let Err(NodeError::Invalid { problems }) = refused else { panic!("{refused:?}") };
+    assert!(problems.len() == 1 && problems[0].starts_with("rate: 0.8"), "{problems:?}");
+    assert_eq!(limits(&scratch), before);
+    server.node().apply(&plan(&[("rate", cores(0.6))], 60.0)).await.unwrap();
 }
 
 /// A quota that is lent holds a busy process back, and the usage reported says so.

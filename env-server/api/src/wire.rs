@@ -66,12 +66,13 @@ pub struct ContainerState {
     /// Who made it.
     #[serde(default)]
     pub source: ContainerSource,
-    /// What its maker says about it: Docker's labels, or the pod's. At most 64, those with long names or values left out.
+    /// What its maker says about it: Docker's labels, or the pod's. At most 64, those with long names or values left out; and
+    /// of a container in a pod `io.kubernetes.pod.qosClass`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Rates over the last sampling interval; absent until two samples were taken.
     pub usage: Option<Amounts>,
-    /// CFS throttling over the same interval; absent until two samples were taken.
+    /// CFS throttling over the same interval; absent until two samples were taken, and where it is not counted.
     pub throttling: Option<Throttling>,
     /// The limits in force, as the kernel reads back.
     pub limits: Limits,

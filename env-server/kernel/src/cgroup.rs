@@ -2,8 +2,9 @@
 //!
 //! Must not know about limits. A group is the same path in several hierarchies at once on cgroup v1.
 
+mod pids;
+
 use std::{
-    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -23,6 +24,7 @@ use crate::{
     hierarchy::{Hierarchy, child_folders},
     path::CgroupPath,
 };
+pub use pids::Representatives;
 
 /// How often killing or removing is tried, [`RETRY_PAUSE`] apart: five seconds in all.
 const ATTEMPTS: u32 = 500;
@@ -157,11 +159,16 @@ impl Cgroup {
     /// # Errors
     /// When the kernel's list cannot be read.
     pub fn pids(&self) -> Result<Vec<u32>, KernelError> {
-        let mut pids = BTreeSet::new();
-        for folder in &self.folders {
-            collect_pids(folder, &mut pids)?;
-        }
-        Ok(pids.into_iter().collect())
+        pids::all(&self.folders)
+    }
+
+    /// The processes to ask about the group, sorted: those in it, else those in the groups nested in it, which may be
+    /// somebody else's (a container in a container). None when it is gone.
+    ///
+    /// # Errors
+    /// When the kernel's list cannot be read.
+    pub fn representatives(&self) -> Result<Representatives, KernelError> {
+        pids::representatives(&self.folders)
     }
 
     /// Kills every process in this group and the groups nested in it, and waits until they are gone.
@@ -232,25 +239,6 @@ fn ignore_gone(result: Result<(), KernelError>) -> Result<(), KernelError> {
         Err(error) if error.is_gone() => Ok(()),
         other => other,
     }
-}
-
-fn collect_pids(folder: &Path, pids: &mut BTreeSet<u32>) -> Result<(), KernelError> {
-    let list = folder.join("cgroup.procs");
-    let text = match file::read(&list) {
-        Err(error) if error.is_gone() => return Ok(()),
-        other => other?,
-    };
-    for line in text.lines() {
-        let pid: u32 = line.trim().parse().map_err(|_| file::unexpected(&list, line, "a process id"))?;
-        // 0 stands for a process of another pid namespace, which cannot be named here.
-        if pid != 0 {
-            pids.insert(pid);
-        }
-    }
-    for child in nested(folder)? {
-        collect_pids(&child, pids)?;
-    }
-    Ok(())
 }
 
 /// Removes innermost folders first. False when the kernel says that one is still in use.

@@ -2,6 +2,7 @@
 //!
 //! One type over both kernel interfaces; must not know who lends what to whom, nor when.
 
+mod ancestors;
 mod bandwidth;
 mod v1;
 mod v2;
@@ -13,7 +14,14 @@ use std::{
 
 use ballast_api::{CgroupVersion, Cores, Limit};
 
-use crate::{error::KernelError, file, hierarchy::Hierarchy, path::CgroupPath};
+use crate::{
+    error::KernelError,
+    file,
+    hierarchy::{Hierarchy, offers_limit},
+    path::CgroupPath,
+};
+use ancestors::AncestorQuota;
+pub use ancestors::AncestorQuotas;
 pub use bandwidth::CpuBandwidth;
 use bandwidth::Write;
 
@@ -82,15 +90,28 @@ impl CpuControl {
     /// # Errors
     /// [`KernelError::LimitTooSmall`], or when the period in force cannot be read.
     pub fn rounded(&self, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        self.rounded_at(self.bandwidth()?, limit)
+        self.rounded_below(self.bandwidth()?, limit, None)
     }
 
-    /// The same where `before` is in force.
+    /// The same where `before` is in force, in a cgroup whose ancestors leave it `least`.
     ///
     /// # Errors
-    /// [`KernelError::LimitTooSmall`].
-    pub fn rounded_at(&self, before: CpuBandwidth, limit: Limit<Cores>) -> Result<Limit<Cores>, KernelError> {
-        Ok(self.with_limit(before, limit, None)?.limit())
+    /// [`KernelError::LimitTooSmall`] or [`KernelError::AboveAncestor`].
+    pub fn rounded_below(
+        &self,
+        before: CpuBandwidth,
+        limit: Limit<Cores>,
+        least: Option<&AncestorQuota>,
+    ) -> Result<Limit<Cores>, KernelError> {
+        let wanted = self.with_limit(before, limit, None)?;
+        match least {
+            Some(least) if wanted.is_above(least.bandwidth) => Err(KernelError::AboveAncestor {
+                asked: limit.to_string(),
+                ancestor: least.folder.clone(),
+                allowed: least.bandwidth.limit().to_string(),
+            }),
+            _ => Ok(wanted.limit()),
+        }
     }
 
     /// Writes a limit, keeping the period, and answers what is in force then, as read back. What is in force already is
@@ -164,6 +185,22 @@ impl CpuControl {
             smallest: format!("{smallest:.4}"),
         })
     }
+}
+
+/// Whether the kernel can limit CPU time at all, as far as its cgroups show.
+///
+/// # Errors
+/// A sentence why not.
+pub fn probe(hierarchy: &Hierarchy) -> Result<(), String> {
+    hierarchy.cpu()?;
+    let (sign, limit) = match hierarchy.version() {
+        CgroupVersion::V2 => ("cpu.weight", "cpu.max"),
+        _ => ("cpu.shares", "cpu.cfs_quota_us"),
+    };
+    if offers_limit(hierarchy.version(), hierarchy.cpu_root(), sign, limit) == Some(false) {
+        return Err("this kernel was built without limits of CPU time (CONFIG_CFS_BANDWIDTH)".to_owned());
+    }
+    Ok(())
 }
 
 /// The number in the file of the burst; absent before Linux 5.14.

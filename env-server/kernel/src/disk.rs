@@ -12,7 +12,11 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use ballast_api::{BytesPerSecond, CgroupVersion, Limit, OperationsPerSecond, ReadWrite};
 
-use crate::{error::KernelError, hierarchy::Hierarchy, path::CgroupPath};
+use crate::{
+    error::KernelError,
+    hierarchy::{Hierarchy, offers_limit},
+    path::CgroupPath,
+};
 pub use device::DeviceNumber;
 
 /// The most operations per second that can be asked for: the kernel counts them in 32 bits, whose greatest value is its
@@ -167,6 +171,24 @@ impl DiskControl {
             raw => Ok(Some(raw)),
         }
     }
+}
+
+/// Whether the kernel can limit disks at all, as far as its cgroups show.
+///
+/// # Errors
+/// A sentence why not.
+pub fn probe(hierarchy: &Hierarchy) -> Result<(), String> {
+    let Some((version, root)) = hierarchy.disk_root() else {
+        return Err("no cgroup hierarchy with the block controller (blkio or io) is mounted".to_owned());
+    };
+    let (sign, limit) = match version {
+        CgroupVersion::V2 => ("io.stat", "io.max"),
+        _ => ("blkio.reset_stats", "blkio.throttle.read_bps_device"),
+    };
+    if offers_limit(version, root, sign, limit) == Some(false) {
+        return Err("this kernel was built without limits of disks (CONFIG_BLK_DEV_THROTTLING)".to_owned());
+    }
+    Ok(())
 }
 
 /// What the cgroup at `path` did on each disk; empty where no hierarchy has the block controller.

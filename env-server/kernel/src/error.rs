@@ -71,6 +71,16 @@ pub enum KernelError {
         /// The largest one, with its unit.
         largest: String,
     },
+    /// A quota above an ancestor's: cgroup v1 refuses it, and on v2 the ancestor's would be in force.
+    #[error("{asked} is more than {} leaves to what is in it ({allowed}); write \"max\" for no limit beside that", ancestor.display())]
+    AboveAncestor {
+        /// The limit asked for, with its unit.
+        asked: String,
+        /// The ancestor's folder.
+        ancestor: PathBuf,
+        /// What it allows, with its unit.
+        allowed: String,
+    },
     /// cgroup v1 holds every quota between those of the children and that of the parent.
     #[error("the kernel refused {value:?} in {}: a cgroup's quota must not exceed its parent's, nor be less than a child's", path.display())]
     QuotaConflict {

@@ -18,12 +18,17 @@ use crate::{
     path::CgroupPath,
 };
 
-/// The mounted hierarchies that Ballast uses. On a hybrid machine the CPU controller decides which version it is.
+const NO_CPU: &str =
+    "it needs cgroup v1 with the controllers cpu and cpuacct, or cgroup v2 with cpu in cgroup.controllers";
+
+/// The mounted hierarchies that Ballast uses. On a hybrid machine the CPU controller decides which version it is; without
+/// one, another hierarchy that has all groups takes its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
     version: CgroupVersion,
     cpu: PathBuf,
     cpuacct: PathBuf,
+    has_cpu: bool,
     memory: Option<PathBuf>,
     unified: Option<PathBuf>,
     /// Where the block controller lives; on a hybrid machine not always beside the CPU's.
@@ -36,6 +41,17 @@ impl Hierarchy {
     /// # Errors
     /// When the file cannot be read, or no hierarchy has the CPU controller (v1: `cpu` and `cpuacct`).
     pub fn find(mountinfo: &Path) -> Result<Self, KernelError> {
+        let found = Self::find_any(mountinfo)?;
+        let without = |reason| KernelError::NoHierarchy { mountinfo: mountinfo.to_owned(), reason };
+        found.cpu().map_err(without)?;
+        Ok(found)
+    }
+
+    /// The same on a machine that perhaps has no CPU controller.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or lists neither cgroup v2 nor a controller of cgroup v1 that Ballast uses.
+    pub fn find_any(mountinfo: &Path) -> Result<Self, KernelError> {
         let mounts = cgroup_mounts(&file::read(mountinfo)?);
         let v1 = |controller: &str| {
             let has = |mount: &&Mount| {
@@ -48,47 +64,47 @@ impl Hierarchy {
         let disk = v1("blkio")
             .map(|root| (CgroupVersion::V1, root))
             .or_else(|| v2("io").map(|root| (CgroupVersion::V2, root)));
+        let memory = v1("memory");
+        let found = |version, cpu: PathBuf, cpuacct, has_cpu| {
+            let memory = memory.clone().filter(|_| version == CgroupVersion::V1);
+            Self { version, cpu, cpuacct, has_cpu, memory, unified: unified.clone(), disk: disk.clone() }
+        };
         if let (Some(cpu), Some(cpuacct)) = (v1("cpu"), v1("cpuacct")) {
-            return Ok(Self {
-                version: CgroupVersion::V1,
-                cpu,
-                cpuacct,
-                memory: v1("memory"),
-                unified,
-                disk,
-            });
+            return Ok(found(CgroupVersion::V1, cpu, cpuacct, true));
         }
         if let Some(root) = v2("cpu") {
-            return Ok(Self {
-                version: CgroupVersion::V2,
-                cpu: root.clone(),
-                cpuacct: root.clone(),
-                memory: None,
-                unified: Some(root),
-                disk,
-            });
+            return Ok(found(CgroupVersion::V2, root.clone(), root, true));
         }
-        Err(KernelError::NoHierarchy {
+        let v2 = unified.clone().map(|root| (CgroupVersion::V2, root));
+        let v1 = || v1("blkio").or(memory.clone()).map(|root| (CgroupVersion::V1, root));
+        let (version, root) = v2.or_else(v1).ok_or_else(|| KernelError::NoHierarchy {
             mountinfo: mountinfo.to_owned(),
-            reason: "it needs cgroup v1 with the controllers cpu and cpuacct, or cgroup v2 with cpu in \
-                     cgroup.controllers"
-                .to_owned(),
-        })
+            reason: NO_CPU.to_owned(),
+        })?;
+        Ok(found(version, root.clone(), root, false))
     }
 
-    /// Where the CPU controller lives.
+    /// Whether there is a CPU controller.
+    ///
+    /// # Errors
+    /// A sentence what is missing.
+    pub fn cpu(&self) -> Result<(), String> {
+        if self.has_cpu { Ok(()) } else { Err(NO_CPU.to_owned()) }
+    }
+
+    /// Where the CPU controller lives, or else where the groups are.
     #[must_use]
     pub fn version(&self) -> CgroupVersion {
         self.version
     }
 
-    /// The root folder of the hierarchy that has the CPU controller.
+    /// The root folder of the hierarchy that has the CPU controller, or that takes its place.
     #[must_use]
     pub fn cpu_root(&self) -> &Path {
         &self.cpu
     }
 
-    /// The folder of a cgroup in the hierarchy that has the CPU controller.
+    /// The folder of a cgroup in that hierarchy.
     #[must_use]
     pub fn cpu_folder(&self, path: &CgroupPath) -> PathBuf {
         self.cpu.join(path)
@@ -170,6 +186,15 @@ pub(crate) fn child_folders(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names.into_iter().collect())
 }
 
+/// Whether a cgroup that has the file `sign` has the file `limit` too: the root (v1), or the first one directly below it (v2,
+/// whose root has no limits). Absent where there is none with the sign.
+pub(crate) fn offers_limit(version: CgroupVersion, root: &Path, sign: &str, limit: &str) -> Option<bool> {
+    let below = || child_folders(root).unwrap_or_default().into_iter().map(|name| root.join(name)).collect();
+    let folders = if version == CgroupVersion::V2 { below() } else { vec![root.to_owned()] };
+    let shown = folders.into_iter().find(|folder| folder.join(sign).exists());
+    shown.map(|folder| folder.join(limit).exists())
+}
+
 /// Whether the root of a unified hierarchy has a controller to hand down. One that cannot be read offers nothing.
 fn offers(root: &Path, controller: &str) -> bool {
     file::read(&root.join("cgroup.controllers"))
@@ -245,6 +270,24 @@ mod tests {
         assert!(hierarchy.optional_roots().is_empty());
         fs::write(root.join("cgroup.controllers"), "cpuset hugetlb\n").unwrap();
         assert!(matches!(find(&line, folder.path()), Err(KernelError::NoHierarchy { .. })));
+    }
+
+    #[test]
+    fn groups_are_found_without_a_cpu_controller() {
+        let folder = tempfile::tempdir().unwrap();
+        let any = |mountinfo: &str| {
+            let _ = find(mountinfo, folder.path());
+            Hierarchy::find_any(&folder.path().join("mountinfo")).unwrap()
+        };
+        let without: String =
+            HYBRID.lines().filter(|line| !line.contains("cpu")).map(|line| format!("{line}\n")).collect();
+        let unified = any(&without);
+        assert_eq!((unified.version(), unified.cpu_root().ends_with("unified")), (CgroupVersion::V2, true));
+        assert!(unified.cpu().unwrap_err().contains("cpuacct"));
+        assert_eq!(unified.disk_root().unwrap().0, CgroupVersion::V1);
+        let v1 = any(&without.replace("cgroup2", "tmpfs"));
+        assert_eq!((v1.version(), v1.cpu_root().ends_with("blkio")), (CgroupVersion::V1, true));
+        assert!(any(HYBRID).cpu().is_ok());
     }
 
     #[test]

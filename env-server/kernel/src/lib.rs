@@ -17,8 +17,8 @@ pub mod resctrl;
 mod file;
 mod mounts;
 
-pub use cgroup::{Cgroup, CgroupTree};
-pub use cpu::{CpuBandwidth, CpuControl, CpuCounters};
+pub use cgroup::{Cgroup, CgroupTree, Representatives};
+pub use cpu::{AncestorQuotas, CpuBandwidth, CpuControl, CpuCounters};
 pub use disk::{DeviceNumber, DiskControl, DiskCounters, DiskLimits};
 pub use error::KernelError;
 pub use hierarchy::Hierarchy;

@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use ballast_api::{CgroupVersion, Cores, Limit};
-use ballast_kernel::{CgroupPath, CpuControl, KernelError};
+use ballast_kernel::{AncestorQuotas, CgroupPath, CpuControl, KernelError, Representatives};
 use support::{Process, Scratch, now, sleep};
 
 /// How far from its quota a container may be: 2 % of a core.
@@ -40,6 +40,30 @@ fn a_group_holds_kills_and_forgets_its_processes() {
     // Both calls are safe to repeat on a group that is gone.
     outer.kill_all().unwrap();
     outer.remove().unwrap();
+}
+
+/// On a machine of v1 too, where there is a unified tree beside it.
+#[test]
+fn a_threaded_group_hides_no_process() {
+    let test = "a_threaded_group_hides_no_process";
+    let Some(scratch) = Scratch::new(test) else { return };
+    let group = scratch.child("domain");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let unified =
+        mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
+    let threaded = unified.map(|root| Path::new(root).join(group.path()).join("threaded"));
+    let Some(threaded) = threaded.filter(|folder| fs::create_dir(folder).is_ok()) else {
+        eprintln!("SKIPPED {test}: no unified tree");
+        return;
+    };
+    fs::write(threaded.join("cgroup.type"), "threaded").unwrap();
+    let process = Process::start("sleep", &["100"]);
+    group.attach(process.0.id()).unwrap();
+    fs::write(threaded.join("cgroup.threads"), process.0.id().to_string()).unwrap();
+    assert!(fs::read_to_string(threaded.join("cgroup.procs")).is_err(), "the kernel does not tell it");
+    assert_eq!(group.pids().unwrap(), [process.0.id()]);
+    assert_eq!(group.representatives().unwrap(), Representatives::Pids(vec![process.0.id()]));
+    group.kill_all().unwrap();
 }
 
 #[test]
@@ -121,6 +145,32 @@ fn a_child_over_its_parents_quota_is_a_named_error() {
     assert!(matches!(&error, KernelError::QuotaConflict { value, .. } if value == "80000"), "{error}");
     assert_eq!(child.limit().unwrap(), cores(0.4));
     assert!(matches!(parent.set_limit(cores(0.3)), Err(KernelError::QuotaConflict { .. })));
+}
+
+/// What is said to be above an ancestor's quota is what the kernel refuses, where it refuses anything.
+#[test]
+fn an_ancestors_quota_is_known_before_it_is_written_below() {
+    let Some(scratch) = Scratch::new("an_ancestors_quota_is_known") else { return };
+    let hierarchy = scratch.tree.hierarchy();
+    let (middle, group) = (scratch.child("m"), scratch.child("m/c"));
+    let (parent, child) = (scratch.cpu(&scratch.parent), scratch.cpu(&group));
+    assert_eq!(AncestorQuotas::new(hierarchy).least_above(group.path()).unwrap(), None);
+    parent.set_limit(cores(0.5)).unwrap();
+    let least = AncestorQuotas::new(hierarchy).least_above(group.path()).unwrap();
+    for asked in [cores(0.4), cores(0.5), cores(0.500_01), cores(0.500_02), cores(2.0), Limit::Max] {
+        child.set_limit(cores(0.1)).unwrap();
+        let told = child.rounded_below(child.bandwidth().unwrap(), asked, least.as_ref());
+        let is_too_much =
+            matches!(&told, Err(KernelError::AboveAncestor { allowed, .. }) if allowed.contains("0.5"));
+        assert_eq!(is_too_much, told.is_err(), "{told:?}");
+        let written = child.set_limit(asked);
+        if hierarchy.version() == CgroupVersion::V1 {
+            assert_eq!(written.is_err(), is_too_much, "{asked}: {written:?}");
+        }
+    }
+    scratch.cpu(&middle).set_limit(cores(0.3)).unwrap();
+    let least = AncestorQuotas::new(hierarchy).least_above(group.path()).unwrap();
+    assert!(child.rounded_below(child.bandwidth().unwrap(), cores(0.31), least.as_ref()).is_err());
 }
 
 #[test]

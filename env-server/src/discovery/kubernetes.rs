@@ -21,6 +21,9 @@ pub const LIST: &str = "/pods";
 
 const RUNTIMES: [&str; 3] = ["cri-containerd", "crio", "docker"];
 
+/// The label that says a pod's class of service: the kubelet tells it as the field of this name in a pod's status.
+pub const QOS_LABEL: &str = "io.kubernetes.pod.qosClass";
+
 /// A pod's class of service, which decides where its cgroup is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Qos {

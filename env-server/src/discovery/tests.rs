@@ -42,8 +42,9 @@ fn children_are_containers_and_the_rest_is_told() {
     let mut discovery = Discovery::of_parents(&machine.parents(&["b", "a", "missing"]));
     for _ in 0..2 {
         let found = discovery.look(machine.hierarchy()).unwrap();
-        assert_eq!(shown(&found), ["geo b/geo", "rate b/rate"], "the first parent wins");
-        assert_eq!(found.skipped.len(), 4, "{:?}", found.skipped);
+        let expected = ["bare b/bare", "geo b/geo", "rate b/rate"];
+        assert_eq!(shown(&found), expected, "the first parent wins, and no controller is needed");
+        assert_eq!(found.skipped.len(), 3, "{:?}", found.skipped);
         assert!(found.skipped.iter().any(|told| told.contains("a/geo") && told.contains("b/geo")));
         assert!(found.containers.values().all(|seen| seen.about == About::default()));
     }
@@ -179,6 +180,9 @@ fn a_node_of_kubernetes_is_found_whole() {
             assert_eq!(found.unnamed.len(), 2, "the sandboxes: {:?}", found.unnamed);
             assert!(found.skipped.is_empty(), "{:?}", found.skipped);
             assert!(found.containers.values().all(|seen| seen.about.source == ContainerSource::Kubernetes));
+            let class = |seen: &Seen| seen.about.told_labels().remove(kubernetes::QOS_LABEL).unwrap();
+            let classes: Vec<_> = found.containers.values().map(class).collect();
+            assert_eq!(classes, ["Burstable", "Burstable", "Guaranteed"]);
         }
     }
 }

@@ -12,7 +12,7 @@ use ballast_api::{
     Amounts, Capability, ContainerName, Limit, LimitChange, Limits, NodeError, PerResource, Plan,
 };
 
-use ballast_kernel::KernelError;
+use ballast_kernel::{AncestorQuotas, KernelError};
 
 use super::{Container, Means, internal};
 use crate::{
@@ -66,9 +66,10 @@ pub(super) fn changes(
     }
     let mut changes = Vec::new();
     let mut refusal = None;
+    let mut ancestors = AncestorQuotas::new(means.machine.hierarchy());
     for change in &plan.changes {
         let found = containers.get(&change.container).zip(readings.remove(&change.container));
-        match look_up(plan.generation, change, found, now, &mut problems)? {
+        match look_up(plan.generation, change, found, now, &mut ancestors, &mut problems)? {
             Ok(found) => changes.extend(found),
             Err(unknown @ NodeError::UnknownContainer { .. }) => refusal = Some(unknown),
             Err(stale) => refusal = refusal.or(Some(stale)),
@@ -120,6 +121,7 @@ fn look_up(
     LimitChange { container: name, limits }: &LimitChange,
     found: Option<(&Container, Result<Reading, KernelError>)>,
     now: Duration,
+    ancestors: &mut AncestorQuotas<'_>,
     problems: &mut Vec<String>,
 ) -> Result<Result<Option<Change>, NodeError>, NodeError> {
     let unknown = || NodeError::UnknownContainer { container: name.to_string() };
@@ -134,7 +136,8 @@ fn look_up(
         Err(error) => return Err(internal(&error)),
     };
     let mut found = cannot_be_limited(limits, &before, &container.missing);
-    let target = container.controls.rounded(&before, limits, &mut found).map_err(|error| internal(&error))?;
+    let rounded = container.controls.rounded(&before, limits, ancestors, &mut found);
+    let target = rounded.map_err(|error| internal(&error))?;
     problems.extend(found.iter().map(|problem| format!("{name}: {problem}")));
     let held = container.hold.at(now);
     Ok(Ok(found.is_empty().then(|| Change {

@@ -165,6 +165,48 @@ fn a_resource_that_one_container_lacks_is_told_and_the_rest_goes_on() {
     assert_eq!(quotas(&machine), ["50000", "50000"]);
 }
 
+/// A pod's own quota: on v1 the kernel would refuse the write, on v2 the pod's would be in force.
+#[test]
+fn more_than_a_parent_has_is_a_problem_before_anything_is_written() {
+    for machine in [FakeMachine::v1(), FakeMachine::v2()] {
+        machine.add("p/a", "-1");
+        machine.add("p/b", "50000");
+        machine.put("p", "100000");
+        let mut lender = open(&machine, START);
+        let error = lender.apply(&plan(1, &[("b", cores(0.3)), ("a", cores(1.5))]), START).unwrap_err();
+        let NodeError::Invalid { problems } = error else { panic!("{error}") };
+        assert!(problems.len() == 1 && problems[0].starts_with("a: 1.5"), "{problems:?}");
+        assert!(problems[0].contains("/p leaves") && problems[0].contains("(1 cores)"), "{problems:?}");
+        assert_eq!(quotas(&machine), ["-1", "50000"]);
+        lender.apply(&plan(1, &[("a", cores(1.0)), ("b", Limit::Max)]), START).unwrap();
+        assert_eq!(quotas(&machine), ["100000", "-1"]);
+    }
+}
+
+/// Nobody hands the CPU controller down: the container is there, with its disk and the reason.
+#[test]
+fn a_container_whose_cpu_cannot_be_limited_is_told_and_the_rest_goes_on() {
+    let machine = FakeMachine::v2();
+    machine.add("p/a", "-1");
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(1, &[("a", cores(0.5))]), START).unwrap();
+    machine.lose_cpu("p/a");
+    lender.sample();
+    let states = lender.containers(START).unwrap();
+    assert_eq!((states[0].limits.cpu, states[0].limits.disk.is_some()), (None, true));
+    let reason = states[0].missing.cpu.clone().unwrap();
+    assert!(reason.contains("cpu.max") && reason.contains("does not hand the controller down"), "{reason}");
+    let refused = lender.apply(&plan(2, &[("a", cores(0.4))]), START).unwrap_err();
+    assert!(refused.to_string().contains("its cpu cannot be limited"), "{refused}");
+    let disk = LimitChange { container: name("a"), limits: writing_at(5000.0) };
+    lender.apply(&Plan { changes: vec![disk], ..plan(2, &[]) }, START).unwrap();
+    assert_eq!(machine.disk("p/a").write, Some(5000));
+    // It is handed down again: what was lent goes back.
+    machine.put("p/a", "50000");
+    assert!(lender.close(START).is_empty());
+    assert_eq!((machine.quota("p/a").as_str(), machine.disk("p/a").write), ("-1", None));
+}
+
 #[test]
 fn an_older_plan_is_refused_and_an_equal_one_renews() {
     let machine = two();

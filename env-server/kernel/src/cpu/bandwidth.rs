@@ -45,6 +45,16 @@ impl CpuBandwidth {
         self.burst_us
     }
 
+    /// Whether this quota is above the other one, as the kernel compares them (`to_ratio`, in 2^-20 of a core). No quota is
+    /// above nothing: what has none of its own is held to its ancestors'.
+    pub(super) fn is_above(self, other: Self) -> bool {
+        let share = |of: Self| {
+            let quota_us = u128::from(of.quota_us?);
+            Some((quota_us << 20) / u128::from(of.period_us.max(1)))
+        };
+        share(self).zip(share(other)).is_some_and(|(own, other)| own > other)
+    }
+
     /// The quota nearest to `limit` at this period; the smallest limit when it would be less than the kernel accepts. The
     /// burst is the larger one of this and `own_burst_us`, as far as the quota allows: the kernel never accepts more.
     #[expect(
@@ -141,6 +151,15 @@ mod tests {
             prop_assert!(steps.iter().all(|step| is_accepted(*step)), "{now:?} {steps:?}");
             prop_assert_eq!(steps.last().copied().unwrap_or(now), own);
         }
+    }
+
+    #[test]
+    fn quotas_are_compared_as_shares_of_their_periods() {
+        let of = |quota_us, period_us| CpuBandwidth { quota_us, period_us, burst_us: None };
+        let half = of(Some(50_000), 100_000);
+        assert!(of(Some(50_001), 100_000).is_above(half) && of(Some(6_000), 10_000).is_above(half));
+        assert!(!half.is_above(half) && !of(Some(5_000), 10_000).is_above(half));
+        assert!(!of(None, 100_000).is_above(half) && !half.is_above(of(None, 100_000)));
     }
 
     #[test]

@@ -25,12 +25,19 @@ pub(super) fn counters(cpu: &Path, cpuacct: &Path) -> Result<CpuCounters, Kernel
 }
 
 pub(super) fn bandwidth(cpu: &Path) -> Result<CpuBandwidth, KernelError> {
+    let period_us = period_us(cpu)?;
+    Ok(CpuBandwidth { quota_us: quota_us(cpu)?, period_us, burst_us: burst_us(&cpu.join(BURST))? })
+}
+
+/// The quota with its period; absent for no limit.
+pub(super) fn quota_and_period(cpu: &Path) -> Result<Option<(u64, u64)>, KernelError> {
+    quota_us(cpu)?.map(|quota_us| Ok((quota_us, period_us(cpu)?))).transpose()
+}
+
+fn period_us(cpu: &Path) -> Result<u64, KernelError> {
     let period = cpu.join("cpu.cfs_period_us");
     let period_us = file::read_number(&period)?;
-    if period_us == 0 {
-        return Err(file::unexpected(&period, "0", "a period"));
-    }
-    Ok(CpuBandwidth { quota_us: quota_us(cpu)?, period_us, burst_us: burst_us(&cpu.join(BURST))? })
+    if period_us == 0 { Err(file::unexpected(&period, "0", "a period")) } else { Ok(period_us) }
 }
 
 pub(super) fn quota_us(cpu: &Path) -> Result<Option<u64>, KernelError> {

@@ -2,8 +2,14 @@
 //!
 //! Reads `/proc` and `/sys` at roots given by the caller; must not know what is limited on a disk.
 
-use std::{fmt, fs, io, os::unix::fs::MetadataExt, path::Path, str::FromStr};
+use std::{
+    fmt, fs,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::Path,
+    str::FromStr,
+};
 
+use ballast_api::with_causes;
 use nix::sys::stat::{major, minor};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +74,9 @@ impl From<DeviceNumber> for String {
     }
 }
 
+/// What is not known.
+const UNKNOWN: DeviceNumber = DeviceNumber { major: 0, minor: 0 };
+
 /// A disk of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
@@ -120,34 +129,46 @@ pub struct Roots<'a> {
     pub sys_dev_block: &'a Path,
 }
 
-/// The disk under the root folder that a process sees: that of an overlay's writable layer, where it is one.
+/// The disk under the root folder that a process sees: that of an overlay's writable layer, where it is one. A file system
+/// that has a number of its own (btrfs) is taken to be on the device that it was mounted from.
 ///
 /// # Errors
-/// A sentence why there is none: the process has gone, or its root is in memory or on the network.
+/// A sentence why there is none: the process has gone, or its root is in memory, on the network, or on a pool of disks.
 pub fn disk_of_root(roots: &Roots<'_>, pid: u32) -> Result<DeviceNumber, String> {
     let mountinfo = roots.proc.join(pid.to_string()).join("mountinfo");
     let text = file::read(&mountinfo).map_err(|error| error.to_string())?;
     // The last one mounted there is the one in sight.
     let root = mounts::parse(&text).into_iter().rfind(|mount| mount.point == Path::new("/"));
     let root = root.ok_or_else(|| format!("process {pid} has no root mount"))?;
-    let device = device_under(&root).map_err(|error| error.to_string())?;
-    if device.major == 0 {
-        return Err(format!("its root folder is a {}, which is on no disk of this machine", root.kind));
-    }
+    let (device, mount) = device_under(root, &roots.proc.join("self/mountinfo"))?;
+    let device = if device.major == 0 { mounted_from(&mount)? } else { device };
     whole_disk(roots.sys_dev_block, device).map_err(|error| error.to_string())
 }
 
-fn device_under(mount: &Mount) -> io::Result<DeviceNumber> {
-    match mount.super_option("upperdir") {
-        // As the runtime gave it: in the mount namespace of the machine, which is ours.
-        Some(upper) if mount.kind == "overlay" => Ok(DeviceNumber::from_raw(fs::metadata(upper)?.dev())),
-        _ => Ok(mount.device.unwrap_or(DeviceNumber { major: 0, minor: 0 })),
+/// The number of the file system that holds the files of a mount, and how that one is mounted.
+fn device_under(mount: Mount, own_mountinfo: &Path) -> Result<(DeviceNumber, Mount), String> {
+    // As the runtime gave it: in the mount namespace of the machine, which is ours.
+    let upper = mount.super_option("upperdir").filter(|_| mount.kind == "overlay");
+    let Some(upper) = upper else { return Ok((mount.device.unwrap_or(UNKNOWN), mount)) };
+    let metadata = fs::metadata(&upper).map_err(file::failed("look at", &upper));
+    let device = DeviceNumber::from_raw(metadata.map_err(|error| with_causes(&error))?.dev());
+    let own = file::read(own_mountinfo).map(|text| mounts::parse(&text)).unwrap_or_default();
+    Ok((device, mounts::holding(own, &upper).unwrap_or(mount)))
+}
+
+fn mounted_from(Mount { kind, source, .. }: &Mount) -> Result<DeviceNumber, String> {
+    let metadata = Path::new(source).is_absolute().then(|| fs::metadata(source));
+    match metadata {
+        Some(Ok(metadata)) if metadata.file_type().is_block_device() => {
+            Ok(DeviceNumber::from_raw(metadata.rdev()))
+        }
+        _ => Err(format!("its root folder is in a {kind} ({source}), which names no disk of this machine")),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{os::unix::fs::symlink, path::PathBuf};
 
     use super::*;
 
@@ -175,7 +196,10 @@ mod tests {
     }
 
     fn root_of(mountinfo: &str) -> Result<DeviceNumber, String> {
-        let machine = machine();
+        root_in(&machine(), mountinfo)
+    }
+
+    fn root_in(machine: &tempfile::TempDir, mountinfo: &str) -> Result<DeviceNumber, String> {
         fs::create_dir_all(machine.path().join("proc/7")).unwrap();
         fs::write(machine.path().join("proc/7/mountinfo"), mountinfo).unwrap();
         let (proc, numbers) = (machine.path().join("proc"), machine.path().join("numbers"));
@@ -208,12 +232,35 @@ mod tests {
             upper.path().display()
         );
         let mount = mounts::parse(&line).remove(0);
-        assert_eq!(device_under(&mount).unwrap(), device);
+        let own = upper.path().join("mountinfo");
+        fs::write(&own, "22 21 0:42 / / rw - btrfs /dev/sda2 rw\n").unwrap();
+        let (found, holder) = device_under(mount, &own).unwrap();
+        assert_eq!((found, holder.source.as_str()), (device, "/dev/sda2"));
+        let absent = mounts::parse(&line.replace("upperdir=", "upperdir=/absent"));
+        assert!(device_under(absent.into_iter().next().unwrap(), &own).unwrap_err().contains("/absent"));
+    }
+
+    #[test]
+    fn a_file_system_with_a_number_of_its_own_is_where_it_was_mounted_from() {
+        let is_block = |path: &PathBuf| fs::metadata(path).is_ok_and(|it| it.file_type().is_block_device());
+        let mut devices = fs::read_dir("/dev").unwrap().map(|entry| entry.unwrap().path());
+        let Some(source) = devices.find(is_block) else {
+            eprintln!("SKIPPED a_file_system_with_a_number_of_its_own: no block device in /dev");
+            return;
+        };
+        let number = DeviceNumber::from_raw(fs::metadata(&source).unwrap().rdev());
+        let machine = machine();
+        let _ = fs::remove_file(machine.path().join(format!("numbers/{number}")));
+        symlink("../block/vda", machine.path().join(format!("numbers/{number}"))).unwrap();
+        let line = format!("40 1 0:50 /@ / rw - btrfs {} rw,subvol=/@\n", source.display());
+        assert_eq!(root_in(&machine, &line), Ok(VDA));
     }
 
     #[test]
     fn a_root_without_a_disk_is_told() {
         assert!(root_of("40 1 0:50 / / rw - tmpfs tmpfs rw\n").unwrap_err().contains("tmpfs"));
+        let pool = root_of("40 1 0:50 / / rw - zfs rpool/root rw\n").unwrap_err();
+        assert!(pool.contains("zfs (rpool/root)"), "{pool}");
         assert!(root_of("40 1 254:1 / /data rw - ext4 /dev/vda1 rw\n").unwrap_err().contains("root"));
     }
 }

@@ -66,13 +66,10 @@ pub(super) fn start_counting(root: &Path, device: DeviceNumber) -> Result<(), Ke
 
 /// The outer absence means an odd text.
 fn limit_of(text: &str, device: DeviceNumber) -> Option<Option<u64>> {
-    let lines = text.lines().map(|line| {
-        let (device, rate) = line.split_once(' ')?;
-        Some((device.parse::<DeviceNumber>().ok()?, rate.trim().parse::<u64>().ok()?))
-    });
-    let limits: Vec<_> = lines.collect::<Option<_>>()?;
+    let of_device = lines(text).find(|(of, _)| *of == device);
+    let rate: Option<u64> = of_device.map(|(_, rate)| rate.trim().parse()).transpose().ok()?;
     // The kernel writes no line for no limit; a plain file of a test keeps the 0 that was written.
-    Some(limits.into_iter().find(|(of, rate)| *of == device && *rate > 0).map(|(_, rate)| rate))
+    Some(rate.filter(|rate| *rate > 0))
 }
 
 fn counts(path: &Path) -> Result<BTreeMap<DeviceNumber, ReadWrite<u64>>, KernelError> {
@@ -84,10 +81,9 @@ fn counts(path: &Path) -> Result<BTreeMap<DeviceNumber, ReadWrite<u64>>, KernelE
 /// Lines `MAJOR:MINOR OPERATION COUNT`, and a last one `Total COUNT`.
 fn parse_counts(text: &str) -> Option<BTreeMap<DeviceNumber, ReadWrite<u64>>> {
     let mut counts: BTreeMap<DeviceNumber, ReadWrite<u64>> = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with("Total")) {
-        let mut words = line.split(' ');
-        let device = words.next()?.parse().ok()?;
-        let (operation, count) = (words.next()?, words.next()?.parse().ok()?);
+    for (device, rest) in lines(text) {
+        let (operation, count) = rest.split_once(' ')?;
+        let count = count.trim().parse().ok()?;
         let counts = counts.entry(device).or_default();
         match operation {
             "Read" => counts.read = count,
@@ -97,6 +93,15 @@ fn parse_counts(text: &str) -> Option<BTreeMap<DeviceNumber, ReadWrite<u64>>> {
         }
     }
     Some(counts)
+}
+
+/// Each disk with the rest of its line. A line whose disk is not readable (`(unknown)` while it is being removed, the last
+/// one of counters) says nothing of any disk that there is, and is left out.
+fn lines(text: &str) -> impl Iterator<Item = (DeviceNumber, &str)> {
+    text.lines().filter_map(|line| {
+        let (device, rest) = line.split_once(' ').unwrap_or((line, ""));
+        Some((device.parse().ok()?, rest))
+    })
 }
 
 #[cfg(test)]
@@ -111,13 +116,15 @@ mod tests {
     fn reads_what_the_kernel_writes() {
         assert_eq!(limit_of("", VDA), Some(None));
         assert_eq!(limit_of("8:0 5\n254:0 1048576\n", VDA), Some(Some(1_048_576)));
-        for bad in ["254:0", "254:0 -1", "254 1", "x 1"] {
+        assert_eq!(limit_of("(unknown) 7\n254:0 5\n", VDA), Some(Some(5)));
+        for bad in ["254:0", "254:0 -1", "254:0 x"] {
             assert_eq!(limit_of(bad, VDA), None, "{bad:?}");
         }
         let text = "254:0 Read 4096\n254:0 Write 1048576\n254:0 Sync 2097152\n254:0 Async 0\n254:0 Discard 1048576\n\
                     254:0 Total 2097152\nTotal 2097152\n";
         let expected = BTreeMap::from([(VDA, ReadWrite { read: 4096, write: 1_048_576 })]);
-        assert_eq!(parse_counts(text), Some(expected));
+        assert_eq!(parse_counts(text), Some(expected.clone()));
+        assert_eq!(parse_counts(&format!("(unknown) Read 1\n(unknown) Total 1\n{text}")), Some(expected));
         assert_eq!(parse_counts("Total 0\n"), Some(BTreeMap::new()));
         assert_eq!(parse_counts("254:0 Read\n"), None);
     }

@@ -1,4 +1,6 @@
 //! cgroup v2: `io.max` and `io.stat`. One line for each disk, `MAJOR:MINOR KEY=VALUE...` (the kernel's cgroup-v2.rst).
+//! Some kernels do not end the line of a disk that has nothing to say, so that several numbers stand before a key, and
+//! some call a disk that is being removed `(unknown)`.
 //!
 //! Must not know of v1.
 
@@ -38,7 +40,7 @@ fn render(device: DeviceNumber, Throttle { bytes, operations }: &Throttle) -> St
 fn parse_limits(text: &str, device: DeviceNumber) -> Option<Throttle> {
     let mut throttle = Throttle::default();
     for (of, key, value) in pairs(text) {
-        if of? != device {
+        if of != device {
             continue;
         }
         let raw = if value == "max" { None } else { Some(value.parse().ok()?) };
@@ -56,7 +58,7 @@ fn parse_limits(text: &str, device: DeviceNumber) -> Option<Throttle> {
 fn parse_counters(text: &str) -> Option<BTreeMap<DeviceNumber, DiskCounters>> {
     let mut disks: BTreeMap<DeviceNumber, DiskCounters> = BTreeMap::new();
     for (device, key, value) in pairs(text) {
-        let disk = disks.entry(device?).or_default();
+        let disk = disks.entry(device).or_default();
         let counter = match key {
             "rbytes" => &mut disk.bytes.read,
             "wbytes" => &mut disk.bytes.write,
@@ -70,13 +72,20 @@ fn parse_counters(text: &str) -> Option<BTreeMap<DeviceNumber, DiskCounters>> {
     Some(disks)
 }
 
-/// Every `KEY=VALUE` with the disk of its line; the disk is absent where it is not readable. Other words are left out.
-fn pairs(text: &str) -> impl Iterator<Item = (Option<DeviceNumber>, &str, &str)> {
-    text.lines().flat_map(|line| {
-        let (device, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let device = device.parse().ok();
-        rest.split(' ').filter_map(move |pair| pair.split_once('=').map(|(key, value)| (device, key, value)))
-    })
+/// Every `KEY=VALUE` with the disk of its line, the last one before the first key. A line whose disk is not readable says
+/// nothing of any disk that there is, and is left out.
+fn pairs(text: &str) -> impl Iterator<Item = (DeviceNumber, &str, &str)> {
+    let of_line = |line| {
+        let device = words(line).take_while(|word| !word.contains('=')).last()?.parse().ok()?;
+        Some(
+            words(line).filter_map(move |word| word.split_once('=').map(|(key, value)| (device, key, value))),
+        )
+    };
+    text.lines().filter_map(of_line).flatten()
+}
+
+fn words(line: &str) -> std::str::Split<'_, char> {
+    line.split(' ')
 }
 
 #[cfg(test)]
@@ -97,7 +106,7 @@ mod tests {
         };
         assert_eq!(parse_limits(text, SDA), Some(expected));
         assert_eq!(parse_limits("", SDA), Some(Throttle::default()));
-        for bad in ["8:0 rbps=-1", "8:0 rbps=", "x rbps=1"] {
+        for bad in ["8:0 rbps=-1", "8:0 rbps="] {
             assert_eq!(parse_limits(bad, SDA), None, "{bad:?}");
         }
         let text = "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n253:0 \n";
@@ -106,6 +115,21 @@ mod tests {
             operations: ReadWrite { read: 1, write: 2 },
         };
         assert_eq!(parse_counters(text), Some(BTreeMap::from([(SDA, expected)])));
+    }
+
+    #[test]
+    fn an_odd_line_hides_no_other_disk() {
+        let text = "(unknown) rbytes=1 wbytes=1 rios=1 wios=1\n\
+                    7:7 7:6 7:5 8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n\
+                    8:16 rbytes=512 wbytes=0 rios=1 wios=0\n7:4 7:3 \n";
+        let read = |bytes| DiskCounters {
+            bytes: ReadWrite { read: bytes, write: 0 },
+            operations: ReadWrite { read: 1, write: 0 },
+        };
+        let expected = BTreeMap::from([(SDA, read(4096)), (DeviceNumber { minor: 16, ..SDA }, read(512))]);
+        assert_eq!(parse_counters(text), Some(expected));
+        let limited = Throttle { bytes: ReadWrite { read: Some(5), write: None }, ..Throttle::default() };
+        assert_eq!(parse_limits("(unknown) rbps=1\n7:1 8:0 rbps=5 wbps=max\n", SDA), Some(limited));
     }
 
     proptest! {
