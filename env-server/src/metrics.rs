@@ -2,7 +2,7 @@
 //!
 //! Counts only; must not know why.
 
-use std::fmt;
+use std::{fmt, hash::Hash};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
@@ -21,6 +21,8 @@ pub enum PlanResult {
     Refused,
     /// Writing failed; what had been written was undone.
     Undone,
+    /// The node's own state failed; nothing was written.
+    Failed,
 }
 
 /// Why limits went back to the baseline.
@@ -56,6 +58,58 @@ pub enum Reason {
     Identity,
     /// It is not theirs to ask.
     Role,
+    /// A page in somebody's browser asks.
+    Page,
+}
+
+/// Why a connection was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Cut {
+    /// The peer connects too often.
+    Pace,
+    /// The peer has too many already, for the places that are free.
+    Peer,
+    /// There was no agreement on TLS, or none in time.
+    Handshake,
+    /// What came was no HTTP.
+    Malformed,
+    /// Somebody else vouches for clients now.
+    Revoked,
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum Answer {
+    Success,
+    ClientError,
+    ServerError,
+}
+
+/// Files that are read again when they change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Files {
+    /// Those of tokens.
+    Tokens,
+    /// Those of certificates and keys.
+    Certificates,
+}
+
+/// The label of `ballast_connections_cut_total`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CutLabel {
+    reason: Cut,
+}
+
+/// The label of `ballast_requests_total`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AnswerLabel {
+    answer: Answer,
+}
+
+/// The label of `ballast_reload_failures_total`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FilesLabel {
+    files: Files,
 }
 
 /// The label of `ballast_refused_requests_total`.
@@ -90,7 +144,12 @@ pub struct Metrics {
     pub sampling_failures: Counter,
     /// Baselines that could not be restored, once for each attempt.
     pub restoration_failures: Counter,
+    /// Connections open.
+    pub connections: Gauge,
+    connections_cut: Family<CutLabel, Counter>,
     plans: Family<ResultLabel, Counter>,
+    reload_failures: Family<FilesLabel, Counter>,
+    requests: Family<AnswerLabel, Counter>,
     refused_requests: Family<ReasonLabel, Counter>,
     restorations: Family<CauseLabel, Counter>,
 }
@@ -104,43 +163,114 @@ impl Default for Metrics {
             drifts: Counter::default(),
             sampling_failures: Counter::default(),
             restoration_failures: Counter::default(),
-            plans: Family::default(),
-            refused_requests: Family::default(),
-            restorations: Family::default(),
+            connections: Gauge::default(),
+            connections_cut: family(
+                [Cut::Pace, Cut::Peer, Cut::Handshake, Cut::Malformed, Cut::Revoked]
+                    .map(|reason| CutLabel { reason }),
+            ),
+            plans: family(
+                [
+                    PlanResult::Applied,
+                    PlanResult::DryRun,
+                    PlanResult::Refused,
+                    PlanResult::Undone,
+                    PlanResult::Failed,
+                ]
+                .map(|result| ResultLabel { result }),
+            ),
+            reload_failures: family([Files::Tokens, Files::Certificates].map(|files| FilesLabel { files })),
+            requests: family(
+                [Answer::Success, Answer::ClientError, Answer::ServerError]
+                    .map(|answer| AnswerLabel { answer }),
+            ),
+            refused_requests: family(
+                [Reason::Pace, Reason::Identity, Reason::Role, Reason::Page]
+                    .map(|reason| ReasonLabel { reason }),
+            ),
+            restorations: family(
+                [Cause::Expiry, Cause::Request, Cause::Shutdown, Cause::Restart]
+                    .map(|cause| CauseLabel { cause }),
+            ),
         };
-        let registry = &mut metrics.registry;
-        registry.register("containers", "Containers managed", metrics.containers.clone());
-        registry.register("loans", "Containers whose limits are lent", metrics.loans.clone());
-        registry.register(
-            "drifts",
-            "Limits that somebody else changed while they were lent",
-            metrics.drifts.clone(),
-        );
-        registry.register("plans", "Plans received", metrics.plans.clone());
-        registry.register(
-            "refused_requests",
-            "Requests refused for who asked, or how often",
-            metrics.refused_requests.clone(),
-        );
-        registry.register("restorations", "Baselines restored", metrics.restorations.clone());
-        registry.register(
-            "restoration_failures",
-            "Attempts to restore a baseline that failed",
-            metrics.restoration_failures.clone(),
-        );
-        registry.register(
-            "sampling_failures",
-            "Samples of a container that failed",
-            metrics.sampling_failures.clone(),
-        );
+        metrics.register();
         metrics
     }
 }
 
+/// All values of a label are there from the start: Prometheus does not see the first event of a series that begins with
+/// it.
+fn family<L: Clone + Eq + Hash>(labels: impl IntoIterator<Item = L>) -> Family<L, Counter> {
+    let family = Family::default();
+    for label in labels {
+        drop(family.get_or_create(&label));
+    }
+    family
+}
+
 impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("containers", "Containers managed", self.containers.clone());
+        registry.register("loans", "Containers whose limits are lent", self.loans.clone());
+        registry.register("connections", "Connections open", self.connections.clone());
+        registry.register(
+            "connections_cut",
+            "Connections cut, or refused as they came",
+            self.connections_cut.clone(),
+        );
+        registry.register("requests", "Requests answered", self.requests.clone());
+        registry.register(
+            "reload_failures",
+            "Files of tokens or certificates that changed and cannot be used",
+            self.reload_failures.clone(),
+        );
+        registry.register(
+            "drifts",
+            "Limits that somebody else changed while they were lent",
+            self.drifts.clone(),
+        );
+        registry.register("plans", "Plans received", self.plans.clone());
+        registry.register(
+            "refused_requests",
+            "Requests refused for who asked, or how often",
+            self.refused_requests.clone(),
+        );
+        registry.register("restorations", "Baselines restored", self.restorations.clone());
+        registry.register(
+            "restoration_failures",
+            "Attempts to restore a baseline that failed",
+            self.restoration_failures.clone(),
+        );
+        registry.register(
+            "sampling_failures",
+            "Samples of a container that failed",
+            self.sampling_failures.clone(),
+        );
+    }
+
     /// Counts a plan.
     pub fn plan(&self, result: PlanResult) {
         self.plans.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts a connection that is cut.
+    pub fn cut(&self, reason: Cut) {
+        self.connections_cut.get_or_create(&CutLabel { reason }).inc();
+    }
+
+    /// Counts a request that was answered with this HTTP status.
+    pub fn answered(&self, status: u16) {
+        let answer = match status {
+            ..400 => Answer::Success,
+            400..500 => Answer::ClientError,
+            500.. => Answer::ServerError,
+        };
+        self.requests.get_or_create(&AnswerLabel { answer }).inc();
+    }
+
+    /// Counts files that changed and cannot be used.
+    pub fn not_reloaded(&self, files: Files) {
+        self.reload_failures.get_or_create(&FilesLabel { files }).inc();
     }
 
     /// Counts a request that is not admitted.
@@ -160,5 +290,33 @@ impl Metrics {
         // Writing into a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_series_is_there_before_its_first_event() {
+        let metrics = Metrics::default();
+        let before = metrics.render();
+        for series in [
+            "plans_total{result=\"Failed\"}",
+            "requests_total{answer=\"ServerError\"}",
+            "refused_requests_total{reason=\"Page\"}",
+            "connections_cut_total{reason=\"Handshake\"}",
+            "reload_failures_total{files=\"Tokens\"}",
+            "restorations_total{cause=\"Expiry\"}",
+        ] {
+            assert!(before.contains(&format!("ballast_{series} 0\n")), "{series} is missing in {before}");
+        }
+        metrics.plan(PlanResult::Failed);
+        metrics.answered(503);
+        metrics.refused(Reason::Page);
+        metrics.cut(Cut::Handshake);
+        metrics.not_reloaded(Files::Tokens);
+        metrics.restored(Cause::Expiry);
+        assert_eq!(metrics.render().lines().count(), before.lines().count());
     }
 }

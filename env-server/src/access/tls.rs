@@ -20,6 +20,14 @@ use super::{Role, secret};
 /// Which name in a client's certificate gives which role: a URI among its subject alternative names.
 const ROLES: [(&str, Role); 2] = [("ballast:observe", Role::Observe), ("ballast:act", Role::Act)];
 
+/// What the files say.
+pub(crate) struct Tls {
+    /// How connections are secured.
+    pub(crate) config: Arc<ServerConfig>,
+    /// Who vouches for clients.
+    pub(super) clients: Vec<CertificateDer<'static>>,
+}
+
 /// Where the PEM files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -43,9 +51,9 @@ impl TlsFiles {
     }
 
     /// Reads them.
-    pub(super) fn read(&self) -> Result<ServerConfig, Vec<String>> {
+    pub(super) fn read(&self) -> Result<Tls, Vec<String>> {
         let (chain, key, verifier) = (self.chain(), self.private_key(), self.verifier());
-        let (chain, key, verifier) = match (chain, key, verifier) {
+        let (chain, key, (verifier, clients)) = match (chain, key, verifier) {
             (Ok(chain), Ok(key), Ok(verifier)) => (chain, key, verifier),
             (chain, key, verifier) => {
                 return Err([chain.err(), key.err(), verifier.err()].into_iter().flatten().collect());
@@ -60,7 +68,7 @@ impl TlsFiles {
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .map_err(unusable)?;
-        Ok(config)
+        Ok(Tls { config: Arc::new(config), clients })
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -73,16 +81,21 @@ impl TlsFiles {
             .map_err(|error| format!("{} holds no PEM private key: {error}", self.key.display()))
     }
 
-    fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, String> {
-        let Some(path) = &self.client_ca else { return Ok(WebPkiClientVerifier::no_client_auth()) };
+    /// What checks clients, and the certificates that it checks them against.
+    fn verifier(&self) -> Result<(Arc<dyn ClientCertVerifier>, Vec<CertificateDer<'static>>), String> {
+        let Some(path) = &self.client_ca else {
+            return Ok((WebPkiClientVerifier::no_client_auth(), Vec::new()));
+        };
         let unusable = |error: &dyn std::error::Error| format!("{} cannot be used: {error}", path.display());
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|error| unusable(&error))?;
+        let (mut roots, clients) = (RootCertStore::empty(), certificates(path)?);
+        for certificate in &clients {
+            roots.add(certificate.clone()).map_err(|error| unusable(&error))?;
         }
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
-            .map_err(|error| unusable(&error))
+            .map_err(|error| unusable(&error))?;
+        Ok((verifier, clients))
     }
 }
 
