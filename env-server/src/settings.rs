@@ -3,6 +3,7 @@
 //! Must not act on any of it.
 
 mod names;
+mod restore;
 
 use std::{
     net::SocketAddr,
@@ -16,10 +17,11 @@ use toml::{Table, Value};
 
 use crate::{
     access::AccessSettings,
-    cli::{AccessFlags, DEFAULT_STATE_DIR, RestoreFlags, ServeFlags},
+    cli::{AccessFlags, DEFAULT_STATE_DIR, ServeFlags},
 };
 
 pub use names::NameSources;
+pub use restore::state_dir;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 const DEFAULT_SAMPLE_INTERVAL: &str = "1s";
@@ -65,24 +67,6 @@ impl Settings {
         }
         let settings = checked(&asked, hostname.trim(), &mut problems);
         if problems.is_empty() { settings.ok_or(problems) } else { Err(problems) }
-    }
-}
-
-/// Where the journal is for `restore`. Whatever else is wrong with the file: it must not keep limits lent.
-///
-/// # Errors
-/// A sentence, when the file is no TOML or names no folder where it should.
-pub fn state_dir(flags: &RestoreFlags, file: Option<(&Path, &str)>) -> Result<PathBuf, String> {
-    if let Some(state_dir) = &flags.state_dir {
-        return Ok(state_dir.clone());
-    }
-    let Some((path, text)) = file else { return Ok(DEFAULT_STATE_DIR.into()) };
-    let told = |problem: String| format!("{}: {problem}", path.display());
-    let mut table: Table = text.parse().map_err(|error: toml::de::Error| told(error.to_string()))?;
-    match table.remove("state_dir") {
-        None => Ok(DEFAULT_STATE_DIR.into()),
-        Some(Value::String(state_dir)) => Ok(state_dir.into()),
-        Some(other) => Err(told(format!("state_dir must be text in quotes, not {other}"))),
     }
 }
 
@@ -251,21 +235,6 @@ mod tests {
         let file = "docker_socket = '/run/docker.sock'\nkubelet_url = 'http://127.0.0.1:10255'";
         let names = self::settings(&flags, file).unwrap().names;
         assert!(names.docker.is_some() && names.kubelet.is_some(), "{names:?}");
-    }
-
-    #[test]
-    fn restore_finds_the_journal_whatever_else_the_file_says() {
-        let of = |flag: Option<&str>, text: Option<&str>| {
-            let flags = RestoreFlags { state_dir: flag.map(PathBuf::from), config: None, json: false };
-            state_dir(&flags, text.map(|text| (Path::new("f.toml"), text)))
-        };
-        assert_eq!(of(None, None).unwrap(), Path::new(DEFAULT_STATE_DIR));
-        assert_eq!(of(None, Some("nod = 1")).unwrap(), Path::new(DEFAULT_STATE_DIR));
-        assert_eq!(of(None, Some("nod = 1\nstate_dir = '/s'")).unwrap(), Path::new("/s"));
-        assert_eq!(of(Some("/flag"), Some("state_dir = '/s'")).unwrap(), Path::new("/flag"));
-        for bad in ["state_dir = 7", "state_dir ="] {
-            assert!(of(None, Some(bad)).unwrap_err().starts_with("f.toml: "), "{bad}");
-        }
     }
 
     #[test]

@@ -115,7 +115,7 @@ mod tests {
         let beside = Arc::new(Mutex::new(Ok(1)));
         let load = {
             let beside = Arc::clone(&beside);
-            move || beside.lock().unwrap().clone().map_err(|problem: &str| vec![problem.to_owned()])
+            move || (*beside.lock().unwrap()).map_err(|problem: &str| vec![problem.to_owned()])
         };
         let watched = Watched::<u8>::open(vec![path.clone()], Box::new(load)).unwrap();
         *beside.lock().unwrap() = Err("too many open files");
