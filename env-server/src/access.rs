@@ -14,6 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+mod expiry;
 mod pace;
 mod secret;
 mod settings;
@@ -177,6 +178,7 @@ impl Access {
     /// Takes over files that change, until `stop`. A file that cannot be used is told once and tried again, and the last
     /// good one stays in force.
     pub async fn keep(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
+        self.tell_expiry(&metrics);
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -197,12 +199,19 @@ impl Access {
         let Some(tls) = &self.tls else { return };
         if let Some(outcome) = tls.look() {
             told(Files::Certificates, outcome, metrics);
+            self.tell_expiry(metrics);
             let now = tls.get();
             self.clients.send_if_modified(|known| {
                 let changed = *known != now.clients;
                 known.clone_from(&now.clients);
                 changed
             });
+        }
+    }
+
+    fn tell_expiry(&self, metrics: &Metrics) {
+        if let Some(ends_at) = self.tls.as_ref().and_then(|tls| tls.get().ends_at) {
+            metrics.certificate_ends(ends_at);
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub restoration_failures: Counter,
     /// Connections open.
     pub connections: Gauge,
+    /// Empty without a certificate: zero would be the year 1970.
+    certificate_expiry: Family<FilesLabel, Gauge>,
     connections_cut: Family<CutLabel, Counter>,
     plans: Family<ResultLabel, Counter>,
     reload_failures: Family<FilesLabel, Counter>,
@@ -49,6 +51,7 @@ impl Default for Metrics {
             sampling_failures: Counter::default(),
             restoration_failures: Counter::default(),
             connections: Gauge::default(),
+            certificate_expiry: Family::default(),
             connections_cut: family(
                 [Cut::Pace, Cut::Peer, Cut::Handshake, Cut::Malformed, Cut::Revoked]
                     .map(|reason| CutLabel { reason }),
@@ -105,6 +108,11 @@ impl Metrics {
         );
         registry.register("requests", "Requests answered", self.requests.clone());
         registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When this node's certificate ends",
+            self.certificate_expiry.clone(),
+        );
+        registry.register(
             "reload_failures",
             "Files of tokens or certificates that changed and cannot be used",
             self.reload_failures.clone(),
@@ -141,6 +149,12 @@ impl Metrics {
     /// Counts a connection that is cut.
     pub fn cut(&self, reason: Cut) {
         self.connections_cut.get_or_create(&CutLabel { reason }).inc();
+    }
+
+    /// Shows when this node's certificate ends, in seconds of Unix time.
+    pub fn certificate_ends(&self, at: u64) {
+        let label = FilesLabel { files: Files::Certificates };
+        self.certificate_expiry.get_or_create(&label).set(i64::try_from(at).unwrap_or(i64::MAX));
     }
 
     /// Counts a request that was answered with this HTTP status.

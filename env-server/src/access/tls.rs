@@ -15,7 +15,7 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use super::{Role, secret};
+use super::{Role, expiry, secret};
 
 /// Which name in a client's certificate gives which role: a URI among its subject alternative names.
 const ROLES: [(&str, Role); 2] = [("ballast:observe", Role::Observe), ("ballast:act", Role::Act)];
@@ -24,6 +24,8 @@ const ROLES: [(&str, Role); 2] = [("ballast:observe", Role::Observe), ("ballast:
 pub(crate) struct Tls {
     /// How connections are secured.
     pub(crate) config: Arc<ServerConfig>,
+    /// When this node's certificate ends, in seconds of Unix time, where that can be read.
+    pub(super) ends_at: Option<u64>,
     /// Who vouches for clients.
     pub(super) clients: Vec<CertificateDer<'static>>,
 }
@@ -62,13 +64,14 @@ impl TlsFiles {
         let unusable = |error: rustls::Error| {
             vec![format!("{} and {} cannot be used: {error}", self.certificate.display(), self.key.display())]
         };
+        let ends_at = chain.first().and_then(|certificate| expiry::ends_at(certificate));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(unusable)?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .map_err(unusable)?;
-        Ok(Tls { config: Arc::new(config), clients })
+        Ok(Tls { config: Arc::new(config), ends_at, clients })
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -75,6 +75,9 @@ async fn a_certificate_gives_its_role() {
     let client = |name: &str| client(&server.url, &nodes, &clients, name);
     client("ballast:act").apply(&plan("geo", cores(0.2))).await.unwrap();
     assert_eq!(server.machine.quota("p/geo"), "20000");
+    // As rcgen makes them: until 4096.
+    let told = server.metrics.render();
+    assert!(told.contains("expiry_timestamp_seconds{files=\"Certificates\"} 67090118400\n"), "{told}");
     let observer = client("ballast:observe");
     assert_eq!(observer.containers().await.unwrap().len(), 1);
     let refused = observer.apply(&plan("geo", cores(0.3))).await.unwrap_err();
