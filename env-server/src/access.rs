@@ -4,13 +4,17 @@
 //! lesser of the two roles counts. With nothing configured everybody may do everything, which the settings allow on
 //! loopback only. Must not know of routes.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use rustls::ServerConfig;
-use tokio::time::{MissedTickBehavior, interval};
+use rustls::{ServerConfig, pki_types::CertificateDer};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+mod expiry;
 mod pace;
 mod secret;
 mod settings;
@@ -24,8 +28,11 @@ pub use settings::AccessSettings;
 pub use tls::TlsFiles;
 pub use tokens::TokenFiles;
 
+use tls::Tls;
 use tokens::Tokens;
 use watched::Watched;
+
+use crate::metrics::{Files, Metrics};
 
 /// How often files are looked at. A look is one system call for each.
 const LOOK: Duration = Duration::from_secs(1);
@@ -67,10 +74,13 @@ pub enum Denied {
 /// Who is let in.
 pub struct Access {
     tokens: Option<Watched<Tokens>>,
-    tls: Option<Watched<ServerConfig>>,
+    tls: Option<Watched<Tls>>,
     /// Whether every peer must have a certificate.
     mutual: bool,
-    pace: Pace,
+    /// Who vouches for clients now.
+    clients: watch::Sender<Vec<CertificateDer<'static>>>,
+    requests: Pace,
+    connections: Pace,
 }
 
 impl Access {
@@ -86,9 +96,20 @@ impl Access {
         let mutual = settings.tls.as_ref().is_some_and(|files| files.client_ca.is_some());
         let tls = settings.tls.clone();
         let tls = tls.map(|tls| Watched::open(tls.files(), Box::new(move || tls.read()))).transpose();
-        let pace = Pace::new(settings.requests_per_second);
+        // Who asks too often on connections of their own is still told so.
+        let connections = settings.requests_per_second.saturating_mul(NonZeroU32::MIN.saturating_add(1));
         match (tokens, tls) {
-            (Ok(tokens), Ok(tls)) => Ok(Self { tokens, tls, mutual, pace }),
+            (Ok(tokens), Ok(tls)) => {
+                let clients = tls.as_ref().map(|tls| tls.get().clients.clone()).unwrap_or_default();
+                Ok(Self {
+                    tokens,
+                    tls,
+                    mutual,
+                    clients: watch::Sender::new(clients),
+                    requests: Pace::new(settings.requests_per_second),
+                    connections: Pace::new(connections),
+                })
+            }
             (tokens, tls) => Err([tokens.err(), tls.err()].into_iter().flatten().flatten().collect()),
         }
     }
@@ -105,10 +126,22 @@ impl Access {
         self.mutual
     }
 
+    /// Whether anybody is asked who they are.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.demands_token() || self.demands_certificate()
+    }
+
     /// How new connections are secured; absent where they are not.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.tls.as_ref().map(Watched::get)
+        self.tls.as_ref().map(|tls| Arc::clone(&tls.get().config))
+    }
+
+    /// Changes when somebody else vouches for clients. To be had before [`Self::tls`], so that no change is missed.
+    #[must_use]
+    pub(crate) fn clients(&self) -> watch::Receiver<Vec<CertificateDer<'static>>> {
+        self.clients.subscribe()
     }
 
     /// The role of a peer that sent this `Authorization` header: the lesser one of what its certificate and its token
@@ -133,12 +166,19 @@ impl Access {
     /// # Errors
     /// When it came too soon: the time to wait.
     pub fn pace(&self, peer: &Peer) -> Result<(), Duration> {
-        self.pace.admit(peer.ip)
+        self.requests.admit(peer.ip)
     }
 
-    /// Takes over files that change, until `stop`. A file that cannot be used is told once, and the last good one
-    /// stays in force.
-    pub async fn keep(self: Arc<Self>, stop: CancellationToken) {
+    /// Counts a connection from `ip`: whether it may come in. It costs before anything is asked, above all with TLS.
+    #[must_use]
+    pub fn connects(&self, ip: IpAddr) -> bool {
+        self.connections.admit(ip).is_ok()
+    }
+
+    /// Takes over files that change, until `stop`. A file that cannot be used is told once and tried again, and the last
+    /// good one stays in force.
+    pub async fn keep(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
+        self.tell_expiry(&metrics);
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -146,28 +186,43 @@ impl Access {
                 () = stop.cancelled() => return,
                 _ = looks.tick() => {}
             }
-            let access = Arc::clone(&self);
+            let (access, metrics) = (Arc::clone(&self), Arc::clone(&metrics));
             // A panic would lose one look.
-            let _ = tokio::task::spawn_blocking(move || access.look()).await;
+            let _ = tokio::task::spawn_blocking(move || access.look(&metrics)).await;
         }
     }
 
-    fn look(&self) {
+    fn look(&self, metrics: &Metrics) {
         if let Some(outcome) = self.tokens.as_ref().and_then(Watched::look) {
-            told("tokens", outcome);
+            told(Files::Tokens, outcome, metrics);
         }
-        if let Some(outcome) = self.tls.as_ref().and_then(Watched::look) {
-            told("certificates", outcome);
+        let Some(tls) = &self.tls else { return };
+        if let Some(outcome) = tls.look() {
+            told(Files::Certificates, outcome, metrics);
+            self.tell_expiry(metrics);
+            let now = tls.get();
+            self.clients.send_if_modified(|known| {
+                let changed = *known != now.clients;
+                known.clone_from(&now.clients);
+                changed
+            });
+        }
+    }
+
+    fn tell_expiry(&self, metrics: &Metrics) {
+        if let Some(ends_at) = self.tls.as_ref().and_then(|tls| tls.get().ends_at) {
+            metrics.certificate_ends(ends_at);
         }
     }
 }
 
-fn told(what: &'static str, outcome: Result<(), Vec<String>>) {
+fn told(what: Files, outcome: Result<(), Vec<String>>, metrics: &Metrics) {
     match outcome {
-        Ok(()) => info!(what, "files changed and were read again"),
+        Ok(()) => info!(?what, "files changed and were read again"),
         Err(problems) => {
+            metrics.not_reloaded(what);
             error!(
-                what,
+                ?what,
                 problems = problems.join("; "),
                 "files changed and cannot be used: the last good ones stay in force"
             );

@@ -137,9 +137,12 @@ pub struct AccessFlags {
 /// Flags of `restore`.
 #[derive(Debug, Args)]
 pub struct RestoreFlags {
-    /// Folder of the journal
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
-    pub state_dir: PathBuf,
+    /// Folder of the journal [default: the file's, or /run/ballast/env-server]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The env-server's TOML file, of which only `state_dir` counts here
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Say what was done as JSON: {"restored":2,"failed":[]}
     #[arg(long)]
     pub json: bool,

@@ -25,6 +25,7 @@ use crate::{access::Access, metrics::Metrics};
 
 mod admission;
 mod openapi;
+mod page;
 
 /// The longest body accepted: a plan for a thousand containers fits.
 const MAX_BODY_BYTES: usize = 256 << 10;
@@ -164,6 +165,10 @@ async fn apply(State(served): State<Served>, request: Request) -> Result<Json<Pl
         invalid(StatusCode::REQUEST_TIMEOUT, problem)
     })?;
     let Json(plan) = plan.map_err(|rejection| no_plan(&rejection))?;
+    if plan.changes.len() > Plan::MAX_CHANGES {
+        let problem = format!("a plan has {} changes at most: send several", Plan::MAX_CHANGES);
+        return Err(invalid(StatusCode::BAD_REQUEST, problem));
+    }
     Ok(Json(served.node.apply(&plan).await?))
 }
 
@@ -200,7 +205,7 @@ async fn restore(
     Ok(Json(served.node.restore(&name).await?))
 }
 
-/// Whether somebody is there; anybody may ask.
+/// Whether somebody is there; whoever can connect may ask.
 #[utoipa::path(get, path = "/healthz", responses((status = 200, body = String, description = "The word ok")))]
 async fn healthz() -> &'static str {
     "ok\n"

@@ -5,13 +5,14 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use ballast_api::Limits;
 use ballast_kernel::CgroupPath;
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
@@ -110,10 +111,14 @@ impl Journal {
     /// [`JournalError::Damaged`] when the file is not one that [`Self::write`] made.
     pub fn load(&self) -> Result<Vec<Entry>, JournalError> {
         let path = self.path();
-        let text = match fs::read(&path) {
+        // A link is not followed: the state directory holds the file itself.
+        let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
+        let mut text = Vec::new();
+        match file.and_then(|mut file| file.read_to_end(&mut text)) {
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(|source| JournalError::Io { operation: "read", path, source })?,
-        };
+            Err(source) => return Err(JournalError::Io { operation: "read", path, source }),
+        }
         let document: Document =
             serde_json::from_slice(&text).map_err(|error| self.damaged(error.to_string()))?;
         if document.version != VERSION {
@@ -152,8 +157,12 @@ impl Journal {
         let replace = || -> io::Result<()> {
             let text = serde_json::to_vec_pretty(&document)?;
             let draft = self.folder.join("journal.json.new");
-            let mut file =
-                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+            // What lies there under this name is not written into, whatever it is: a crash's, or a link.
+            match fs::remove_file(&draft) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft)?;
             file.write_all(&text)?;
             file.sync_all()?;
             fs::rename(&draft, self.path())?;
@@ -166,6 +175,8 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use ballast_api::{Cores, Limit};
     use ballast_kernel::DeviceNumber;
     use proptest::prelude::*;
@@ -188,6 +199,20 @@ mod tests {
     fn nothing_is_lent_before_the_first_write() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Journal::new(folder.path(), "b").load().unwrap(), []);
+    }
+
+    #[test]
+    fn a_draft_is_a_new_file_and_a_link_is_no_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, victim) = (Journal::new(folder.path(), "b"), folder.path().join("victim"));
+        fs::write(&victim, "as it was").unwrap();
+        symlink(&victim, folder.path().join("journal.json.new")).unwrap();
+        journal.write([entry("p/a", 1, Limit::Max)]).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "as it was");
+        assert_eq!(journal.load().unwrap().len(), 1);
+        fs::rename(journal.path(), &victim).unwrap();
+        symlink(&victim, journal.path()).unwrap();
+        assert!(matches!(journal.load(), Err(JournalError::Io { operation: "read", .. })));
     }
 
     #[test]

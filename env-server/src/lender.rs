@@ -170,6 +170,7 @@ impl Lender {
             Ok(outcome) if outcome.dry_run => PlanResult::DryRun,
             Ok(_) => PlanResult::Applied,
             Err(NodeError::WriteFailed { .. }) => PlanResult::Undone,
+            Err(NodeError::Internal { .. }) => PlanResult::Failed,
             Err(_) => PlanResult::Refused,
         });
         self.count_loans();

@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, level_filters::LevelFilter, warn};
 use tracing_subscriber::EnvFilter;
 
+/// Threads that wait for files: the lender's is one at a time, and the others look at few.
+const BLOCKING: usize = 16;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.serve.json_logs);
@@ -47,8 +50,12 @@ fn serve(flags: &ServeFlags) -> Result<(), Failure> {
     let settings = start::settings(flags)?;
     let prepared = start::prepare(&settings)?;
     // Before the runtime: its threads inherit what this one has.
-    privileges::give_up().map_err(Failure::Privileges)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    privileges::give_up(prepared.limits_networks()).map_err(Failure::Privileges)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING)
+        .enable_all()
+        .build();
     runtime.map_err(Failure::Serving)?.block_on(async {
         let shutdown = CancellationToken::new();
         end_on_signal(&shutdown).map_err(Failure::Serving)?;
@@ -71,8 +78,9 @@ fn serve(flags: &ServeFlags) -> Result<(), Failure> {
 }
 
 fn restore(flags: &RestoreFlags) -> Result<(), Failure> {
-    privileges::give_up().map_err(Failure::Privileges)?;
-    let (restored, failed) = start::restore(&flags.state_dir)?;
+    let state_dir = start::state_dir(flags)?;
+    privileges::give_up(true).map_err(Failure::Privileges)?;
+    let (restored, failed) = start::restore(&state_dir)?;
     if flags.json {
         say(&serde_json::json!({ "restored": restored, "failed": failed }));
     } else {

@@ -2,79 +2,18 @@
 //!
 //! Counts only; must not know why.
 
-use std::fmt;
+use std::hash::Hash;
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-/// What became of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum PlanResult {
-    /// Limits are in force.
-    Applied,
-    /// It was checked, as asked, and would be accepted.
-    DryRun,
-    /// It was refused before anything was written.
-    Refused,
-    /// Writing failed; what had been written was undone.
-    Undone,
-}
+mod labels;
 
-/// Why limits went back to the baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Cause {
-    /// The lease ended.
-    Expiry,
-    /// Somebody asked.
-    Request,
-    /// This process ends.
-    Shutdown,
-    /// The process before this one did not end properly.
-    Restart,
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Expiry => "expiry",
-            Self::Request => "request",
-            Self::Shutdown => "shutdown",
-            Self::Restart => "restart",
-        })
-    }
-}
-
-/// Why a request was refused before its call was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Reason {
-    /// The peer asks too often.
-    Pace,
-    /// Nobody knows who asks.
-    Identity,
-    /// It is not theirs to ask.
-    Role,
-}
-
-/// The label of `ballast_refused_requests_total`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReasonLabel {
-    reason: Reason,
-}
-
-/// The label of `ballast_plans_total`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ResultLabel {
-    result: PlanResult,
-}
-
-/// The label of `ballast_restorations_total`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct CauseLabel {
-    cause: Cause,
-}
+use labels::{Answer, AnswerLabel, CauseLabel, CutLabel, FilesLabel, ReasonLabel, ResultLabel};
+pub use labels::{Cause, Cut, Files, PlanResult, Reason};
 
 /// All metrics.
 #[derive(Debug)]
@@ -90,7 +29,14 @@ pub struct Metrics {
     pub sampling_failures: Counter,
     /// Baselines that could not be restored, once for each attempt.
     pub restoration_failures: Counter,
+    /// Connections open.
+    pub connections: Gauge,
+    /// Empty without a certificate: zero would be the year 1970.
+    certificate_expiry: Family<FilesLabel, Gauge>,
+    connections_cut: Family<CutLabel, Counter>,
     plans: Family<ResultLabel, Counter>,
+    reload_failures: Family<FilesLabel, Counter>,
+    requests: Family<AnswerLabel, Counter>,
     refused_requests: Family<ReasonLabel, Counter>,
     restorations: Family<CauseLabel, Counter>,
 }
@@ -104,43 +50,126 @@ impl Default for Metrics {
             drifts: Counter::default(),
             sampling_failures: Counter::default(),
             restoration_failures: Counter::default(),
-            plans: Family::default(),
-            refused_requests: Family::default(),
-            restorations: Family::default(),
+            connections: Gauge::default(),
+            certificate_expiry: Family::default(),
+            connections_cut: family(
+                [Cut::Pace, Cut::Peer, Cut::Handshake, Cut::Malformed, Cut::Revoked]
+                    .map(|reason| CutLabel { reason }),
+            ),
+            plans: family(
+                [
+                    PlanResult::Applied,
+                    PlanResult::DryRun,
+                    PlanResult::Refused,
+                    PlanResult::Undone,
+                    PlanResult::Failed,
+                ]
+                .map(|result| ResultLabel { result }),
+            ),
+            reload_failures: family([Files::Tokens, Files::Certificates].map(|files| FilesLabel { files })),
+            requests: family(
+                [Answer::Success, Answer::ClientError, Answer::ServerError]
+                    .map(|answer| AnswerLabel { answer }),
+            ),
+            refused_requests: family(
+                [Reason::Pace, Reason::Identity, Reason::Role, Reason::Page]
+                    .map(|reason| ReasonLabel { reason }),
+            ),
+            restorations: family(
+                [Cause::Expiry, Cause::Request, Cause::Shutdown, Cause::Restart]
+                    .map(|cause| CauseLabel { cause }),
+            ),
         };
-        let registry = &mut metrics.registry;
-        registry.register("containers", "Containers managed", metrics.containers.clone());
-        registry.register("loans", "Containers whose limits are lent", metrics.loans.clone());
-        registry.register(
-            "drifts",
-            "Limits that somebody else changed while they were lent",
-            metrics.drifts.clone(),
-        );
-        registry.register("plans", "Plans received", metrics.plans.clone());
-        registry.register(
-            "refused_requests",
-            "Requests refused for who asked, or how often",
-            metrics.refused_requests.clone(),
-        );
-        registry.register("restorations", "Baselines restored", metrics.restorations.clone());
-        registry.register(
-            "restoration_failures",
-            "Attempts to restore a baseline that failed",
-            metrics.restoration_failures.clone(),
-        );
-        registry.register(
-            "sampling_failures",
-            "Samples of a container that failed",
-            metrics.sampling_failures.clone(),
-        );
+        metrics.register();
         metrics
     }
 }
 
+/// All values of a label are there from the start: Prometheus does not see the first event of a series that begins with
+/// it.
+fn family<L: Clone + Eq + Hash>(labels: impl IntoIterator<Item = L>) -> Family<L, Counter> {
+    let family = Family::default();
+    for label in labels {
+        drop(family.get_or_create(&label));
+    }
+    family
+}
+
 impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("containers", "Containers managed", self.containers.clone());
+        registry.register("loans", "Containers whose limits are lent", self.loans.clone());
+        registry.register("connections", "Connections open", self.connections.clone());
+        registry.register(
+            "connections_cut",
+            "Connections cut, or refused as they came",
+            self.connections_cut.clone(),
+        );
+        registry.register("requests", "Requests answered", self.requests.clone());
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When this node's certificate ends",
+            self.certificate_expiry.clone(),
+        );
+        registry.register(
+            "reload_failures",
+            "Files of tokens or certificates that changed and cannot be used",
+            self.reload_failures.clone(),
+        );
+        registry.register(
+            "drifts",
+            "Limits that somebody else changed while they were lent",
+            self.drifts.clone(),
+        );
+        registry.register("plans", "Plans received", self.plans.clone());
+        registry.register(
+            "refused_requests",
+            "Requests refused for who asked, or how often",
+            self.refused_requests.clone(),
+        );
+        registry.register("restorations", "Baselines restored", self.restorations.clone());
+        registry.register(
+            "restoration_failures",
+            "Attempts to restore a baseline that failed",
+            self.restoration_failures.clone(),
+        );
+        registry.register(
+            "sampling_failures",
+            "Samples of a container that failed",
+            self.sampling_failures.clone(),
+        );
+    }
+
     /// Counts a plan.
     pub fn plan(&self, result: PlanResult) {
         self.plans.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts a connection that is cut.
+    pub fn cut(&self, reason: Cut) {
+        self.connections_cut.get_or_create(&CutLabel { reason }).inc();
+    }
+
+    /// Shows when this node's certificate ends, in seconds of Unix time.
+    pub fn certificate_ends(&self, at: u64) {
+        let label = FilesLabel { files: Files::Certificates };
+        self.certificate_expiry.get_or_create(&label).set(i64::try_from(at).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a request that was answered with this HTTP status.
+    pub fn answered(&self, status: u16) {
+        let answer = match status {
+            ..400 => Answer::Success,
+            400..500 => Answer::ClientError,
+            500.. => Answer::ServerError,
+        };
+        self.requests.get_or_create(&AnswerLabel { answer }).inc();
+    }
+
+    /// Counts files that changed and cannot be used.
+    pub fn not_reloaded(&self, files: Files) {
+        self.reload_failures.get_or_create(&FilesLabel { files }).inc();
     }
 
     /// Counts a request that is not admitted.
@@ -160,5 +189,33 @@ impl Metrics {
         // Writing into a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_series_is_there_before_its_first_event() {
+        let metrics = Metrics::default();
+        let before = metrics.render();
+        for series in [
+            "plans_total{result=\"Failed\"}",
+            "requests_total{answer=\"ServerError\"}",
+            "refused_requests_total{reason=\"Page\"}",
+            "connections_cut_total{reason=\"Handshake\"}",
+            "reload_failures_total{files=\"Tokens\"}",
+            "restorations_total{cause=\"Expiry\"}",
+        ] {
+            assert!(before.contains(&format!("ballast_{series} 0\n")), "{series} is missing in {before}");
+        }
+        metrics.plan(PlanResult::Failed);
+        metrics.answered(503);
+        metrics.refused(Reason::Page);
+        metrics.cut(Cut::Handshake);
+        metrics.not_reloaded(Files::Tokens);
+        metrics.restored(Cause::Expiry);
+        assert_eq!(metrics.render().lines().count(), before.lines().count());
     }
 }

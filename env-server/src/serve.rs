@@ -30,9 +30,9 @@ pub async fn run(
         let (node, stop) = (node.clone(), stop.clone());
         async move { node.keep(stop).await }
     });
-    let watching = tokio::spawn(Arc::clone(&access).keep(stop.clone()));
-    let router = router(Arc::new(node.clone()), metrics, Arc::clone(&access));
-    let mut serving = tokio::spawn(connections::serve(listener, router, access, stop.clone()));
+    let watching = tokio::spawn(Arc::clone(&access).keep(Arc::clone(&metrics), stop.clone()));
+    let router = router(Arc::new(node.clone()), Arc::clone(&metrics), Arc::clone(&access));
+    let mut serving = tokio::spawn(connections::serve(listener, router, access, metrics, stop.clone()));
     let ended: Option<Result<(), JoinError>> = tokio::select! {
         () = shutdown.cancelled() => None,
         ended = &mut serving => Some(ended),

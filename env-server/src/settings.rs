@@ -3,6 +3,7 @@
 //! Must not act on any of it.
 
 mod names;
+mod restore;
 
 use std::{
     net::SocketAddr,
@@ -20,6 +21,7 @@ use crate::{
 };
 
 pub use names::NameSources;
+pub use restore::state_dir;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:7400";
 const DEFAULT_SAMPLE_INTERVAL: &str = "1s";

@@ -2,9 +2,14 @@
 //!
 //! The only place that names files outside the cgroup hierarchies and the state directory.
 
-use std::{fs, net, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, net,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use ballast_api::SystemClock;
+use ballast_api::{Capability, Resource, SystemClock};
 use ballast_kernel::{CgroupPath, Hierarchy};
 use nix::unistd::{AccessFlags, access};
 use tokio::net::TcpListener;
@@ -13,7 +18,7 @@ use tracing::warn;
 
 use crate::{
     access::Access,
-    cli::ServeFlags,
+    cli::{RestoreFlags, ServeFlags},
     discovery::{Discovery, sources::Source},
     failure::Failure,
     journal::Journal,
@@ -21,28 +26,40 @@ use crate::{
     machine::{Machine, Roots},
     metrics::Metrics,
     node::LinuxNode,
-    settings::Settings,
+    settings::{self, Settings},
     state_dir::StateDir,
 };
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
+/// Where `restore` finds the journal: as its flags say, or the configuration file that they name.
+///
+/// # Errors
+/// [`Failure::Usage`] when that file cannot be used.
+pub fn state_dir(flags: &RestoreFlags) -> Result<PathBuf, Failure> {
+    let file = flags.config.as_deref().map(read).transpose()?;
+    settings::state_dir(flags, file.as_ref().map(|(path, text)| (*path, text.as_str())))
+        .map_err(|problem| Failure::Usage(vec![problem]))
+}
+
 /// Reads flags and the configuration file that they name.
 ///
 /// # Errors
 /// [`Failure::Usage`] with every problem.
 pub fn settings(flags: &ServeFlags) -> Result<Settings, Failure> {
-    let usage = |problem: String| Failure::Usage(vec![problem]);
-    let file = flags.config.as_deref().map(|path| match fs::read_to_string(path) {
-        Ok(text) => Ok((path, text)),
-        Err(error) => Err(usage(format!("the configuration {} cannot be read: {error}", path.display()))),
-    });
-    let file = file.transpose()?;
+    let file = flags.config.as_deref().map(read).transpose()?;
     let file = file.as_ref().map(|(path, text)| (*path, text.as_str()));
     // Without a host name the node's name is empty, and the complaint about that says what to do.
     let hostname = fs::read_to_string(HOSTNAME).unwrap_or_default();
     Settings::new(flags, file, &hostname).map_err(Failure::Usage)
+}
+
+fn read(path: &Path) -> Result<(&Path, String), Failure> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::Usage(vec![format!("the configuration {} cannot be read: {error}", path.display())])
+    })?;
+    Ok((path, text))
 }
 
 /// A node that is taken over, the state directory that goes with it, and where it is served.
@@ -68,6 +85,15 @@ pub struct Prepared {
     machine: Machine,
     listener: net::TcpListener,
     state_dir: StateDir,
+}
+
+impl Prepared {
+    /// Whether networks can be limited here, which needs rights of its own.
+    #[must_use]
+    pub fn limits_networks(&self) -> bool {
+        let capabilities = self.machine.capabilities();
+        matches!(capabilities.get(Resource::Network), Some(Capability::Available { .. }))
+    }
 }
 
 /// Gets what needs rights that are given up afterwards. Whatever cannot be had is noticed before anything is changed.

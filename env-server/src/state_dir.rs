@@ -3,15 +3,16 @@
 //! Must not know what a journal says.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{DirBuilder, File, Metadata, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg},
+    fcntl::{Flock, FlockArg, OFlag},
+    unistd::geteuid,
 };
 
 /// Others could forge a journal in a folder that they may write to.
@@ -45,10 +46,31 @@ pub enum StateDirError {
         /// Its permissions.
         mode: u32,
     },
+    /// Somebody else could write a journal there, or hold the lock.
+    #[error("{} belongs to the user {owner}: give --state-dir a folder of this user's or of root's", path.display())]
+    Foreign {
+        /// The folder or file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
 }
 
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateDirError {
     move |source| StateDirError::Io { operation, path: path.to_owned(), source }
+}
+
+/// Opens the folder or file itself, not what a link of that name leads to, if nobody but root and this user could have
+/// put it there.
+fn open_ours(path: &Path, how: &mut OpenOptions, flags: OFlag) -> Result<(File, Metadata), StateDirError> {
+    let file =
+        how.custom_flags((flags | OFlag::O_NOFOLLOW).bits()).open(path).map_err(failed("open", path))?;
+    let found = file.metadata().map_err(failed("look at", path))?;
+    match found.uid() {
+        0 => Ok((file, found)),
+        owner if owner == geteuid().as_raw() => Ok((file, found)),
+        owner => Err(StateDirError::Foreign { path: path.to_owned(), owner }),
+    }
 }
 
 /// A state directory that is ours until this is dropped, or the process ends in whatever way.
@@ -62,7 +84,8 @@ impl StateDir {
     /// Takes the folder at `path`, made with mode 0700 where it is missing.
     ///
     /// # Errors
-    /// When it cannot be made or written, others may write to it, or another env-server holds it.
+    /// When it cannot be made or written, is a link, is another user's or may be written by others, or another env-server
+    /// holds it.
     pub fn create(path: &Path) -> Result<Self, StateDirError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create", path))?;
         Self::open(path)
@@ -73,18 +96,15 @@ impl StateDir {
     /// # Errors
     /// As [`Self::create`].
     pub fn open(path: &Path) -> Result<Self, StateDirError> {
-        let mode = fs::metadata(path).map_err(failed("look at", path))?.permissions().mode() & 0o7777;
+        let (_, found) = open_ours(path, OpenOptions::new().read(true), OFlag::O_DIRECTORY)?;
+        let mode = found.mode() & 0o7777;
         if mode & WRITABLE_BY_OTHERS != 0 {
             return Err(StateDirError::Open { path: path.to_owned(), mode });
         }
         let lock = path.join("lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock)
-            .map_err(failed("open", &lock))?;
+        let mut how = OpenOptions::new();
+        how.create(true).truncate(false).write(true).mode(0o600);
+        let (file, _) = open_ours(&lock, &mut how, OFlag::empty())?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err((_, Errno::EWOULDBLOCK)) => Err(StateDirError::InUse { path: path.to_owned() }),
@@ -101,6 +121,11 @@ impl StateDir {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, chown, symlink},
+    };
+
     use super::*;
 
     #[test]
@@ -121,5 +146,40 @@ mod tests {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let error = StateDir::create(folder.path()).unwrap_err().to_string();
         assert!(error.contains("chmod 700"), "{error}");
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [real, link] = ["real", "link"].map(|name| folder.path().join(name));
+        drop(StateDir::create(&real).unwrap());
+        symlink(&real, &link).unwrap();
+        assert!(matches!(StateDir::create(&link), Err(StateDirError::Io { .. })));
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "as it was").unwrap();
+        fs::remove_file(real.join("lock")).unwrap();
+        symlink(&victim, real.join("lock")).unwrap();
+        assert!(matches!(StateDir::create(&real), Err(StateDirError::Io { operation: "open", .. })));
+    }
+
+    #[test]
+    fn what_belongs_to_others_is_refused() {
+        if !geteuid().is_root() {
+            eprintln!("SKIPPED what_belongs_to_others_is_refused: it needs root");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        drop(StateDir::create(folder.path()).unwrap());
+        let foreign = |path: &Path| {
+            chown(path, Some(65534), None).unwrap();
+            assert!(matches!(
+                StateDir::create(folder.path()),
+                Err(StateDirError::Foreign { owner: 65534, .. })
+            ));
+            chown(path, Some(0), None).unwrap();
+        };
+        foreign(folder.path());
+        foreign(&folder.path().join("lock"));
+        StateDir::create(folder.path()).unwrap();
     }
 }

@@ -57,13 +57,12 @@ async fn after_kill_9_the_restore_command_restores() {
     let Some(scratch) = Scratch::new("after_kill_9_the_restore_command_restores") else { return };
     let mut server = Server::start(&scratch, &[]);
     lend(&scratch, &server, 3600.0).await;
+    // A file that would not do for serving says where the journal is.
+    let config = scratch.state_dir().with_file_name("c.toml");
+    fs::write(&config, format!("listn = 1\nstate_dir = {:?}", scratch.state_dir())).unwrap();
     let restore = || {
-        let command = Command::new(PROGRAM)
-            .arg("restore")
-            .arg("--json")
-            .arg("--state-dir")
-            .arg(scratch.state_dir())
-            .output();
+        let command =
+            Command::new(PROGRAM).arg("restore").arg("--json").arg("--config").arg(&config).output();
         let Output { status, stdout, .. } = command.unwrap();
         (status.code(), String::from_utf8(stdout).unwrap())
     };

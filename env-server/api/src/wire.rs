@@ -132,8 +132,14 @@ pub struct Plan {
     /// Check and answer, but change nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// At most one change for each container.
+    /// At most one change for each container, and at most 1000 in all.
+    #[cfg_attr(feature = "openapi", schema(max_items = 1000))]
     pub changes: Vec<LimitChange>,
+}
+
+impl Plan {
+    /// The most changes that a node takes.
+    pub const MAX_CHANGES: usize = 1000;
 }
 
 /// New limits for one container.

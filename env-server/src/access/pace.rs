@@ -4,7 +4,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU32,
     time::Duration,
 };
@@ -19,8 +19,8 @@ use governor::{
 /// which ones do cannot be foretold.
 const BUCKETS: u64 = 4096;
 
-/// A bucket for each peer: an IPv4 address, or the /64 network of an IPv6 address, of which anyone has as many
-/// addresses as they like.
+/// A bucket for each peer: an IPv4 address, the /64 network of an IPv6 address, of which anyone has as many addresses as
+/// they like, or this machine, which has millions of loopback addresses.
 pub struct Pace {
     buckets: RateLimiter<u64, HashMapStateStore<u64>, DefaultClock>,
     hasher: RandomState,
@@ -28,17 +28,17 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// So many requests a second, and twice as many at once after a rest.
+    /// So many a second, and twice as many at once after a rest.
     #[must_use]
-    pub fn new(requests_per_second: NonZeroU32) -> Self {
-        let burst = requests_per_second.saturating_mul(NonZeroU32::MIN.saturating_add(1));
-        let quota = Quota::per_second(requests_per_second).allow_burst(burst);
+    pub fn new(per_second: NonZeroU32) -> Self {
+        let burst = per_second.saturating_mul(NonZeroU32::MIN.saturating_add(1));
+        let quota = Quota::per_second(per_second).allow_burst(burst);
         let clock = DefaultClock::default();
         let buckets = RateLimiter::new(quota, HashMapStateStore::default(), clock.clone());
         Self { buckets, hasher: RandomState::new(), clock }
     }
 
-    /// Counts a request.
+    /// Counts one more.
     ///
     /// # Errors
     /// The time until the next one is admitted.
@@ -51,6 +51,7 @@ impl Pace {
 /// What counts as one peer.
 pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
+        loopback if loopback.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         v4 @ IpAddr::V4(_) => v4,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
     }
@@ -76,6 +77,9 @@ mod tests {
         assert_eq!(network(ip("2001:db8::1")), network(ip("2001:db8::ffff:1")));
         assert_ne!(network(ip("2001:db8::1")), network(ip("2001:db8:0:1::1")));
         assert_ne!(network(ip("10.0.0.1")), network(ip("10.0.0.2")));
+        for loopback in ["127.0.0.2", "127.255.255.254", "::1", "::ffff:127.8.0.1"] {
+            assert_eq!(network(ip(loopback)), network(ip("127.0.0.1")), "{loopback}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Files that hold secrets: read only where nobody else can read or change them.
+//! Files that hold secrets: read only where nobody but root and this user can read or change them.
 //!
 //! Must not know what the secrets are for, and must not show them.
 
@@ -9,6 +9,8 @@ use std::{
     path::Path,
 };
 
+use nix::unistd::geteuid;
+
 /// Others may not read, the group may read and not write: a group of its own is how services are given secrets.
 const TOO_OPEN: u32 = 0o037;
 
@@ -18,12 +20,21 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The content of the file at `path`.
 ///
 /// # Errors
-/// A sentence: it cannot be read, is longer than a secret can be, or is open to others.
+/// A sentence: it cannot be read, is longer than a secret can be, is open to others or another user's.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: io::Error| format!("{} cannot be read: {error}", path.display());
     let file = File::open(path).map_err(failed)?;
-    // Of the open file: the name may mean another one by now.
-    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
+    // Of the open file: the name may mean another one by now. A link is followed, as Kubernetes and certbot make them:
+    // what counts is whose the file is that it leads to.
+    let found = file.metadata().map_err(failed)?;
+    if found.uid() != 0 && found.uid() != geteuid().as_raw() {
+        return Err(format!(
+            "{} holds a secret and belongs to the user {}, not to root or this user: run chown on it",
+            path.display(),
+            found.uid()
+        ));
+    }
+    let mode = found.mode() & 0o7777;
     if mode & TOO_OPEN != 0 {
         return Err(format!(
             "{} holds a secret and is open to others (mode {mode:04o}): run chmod 600 on it",
@@ -55,7 +66,10 @@ fn contents(file: File, path: &Path) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, chown, symlink},
+    };
 
     use super::*;
 
@@ -70,5 +84,23 @@ mod tests {
             assert_eq!(read(&path).is_ok(), allowed, "{mode:o}");
         }
         assert!(read(&path).unwrap_err().contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_secret_of_another_user_is_refused_also_behind_a_link() {
+        if !geteuid().is_root() {
+            eprintln!("SKIPPED a_secret_of_another_user_is_refused_also_behind_a_link: it needs root");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let [path, link] = ["token", "link"].map(|name| folder.path().join(name));
+        fs::write(&path, "s").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&path, &link).unwrap();
+        assert!(read(&path).is_ok() && read(&link).is_ok());
+        chown(&path, Some(65534), None).unwrap();
+        for name in [&path, &link] {
+            assert!(read(name).unwrap_err().contains("the user 65534"), "{}", name.display());
+        }
     }
 }

@@ -15,10 +15,20 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use super::{Role, secret};
+use super::{Role, expiry, secret};
 
 /// Which name in a client's certificate gives which role: a URI among its subject alternative names.
 const ROLES: [(&str, Role); 2] = [("ballast:observe", Role::Observe), ("ballast:act", Role::Act)];
+
+/// What the files say.
+pub(crate) struct Tls {
+    /// How connections are secured.
+    pub(crate) config: Arc<ServerConfig>,
+    /// When this node's certificate ends, in seconds of Unix time, where that can be read.
+    pub(super) ends_at: Option<u64>,
+    /// Who vouches for clients.
+    pub(super) clients: Vec<CertificateDer<'static>>,
+}
 
 /// Where the PEM files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +53,9 @@ impl TlsFiles {
     }
 
     /// Reads them.
-    pub(super) fn read(&self) -> Result<ServerConfig, Vec<String>> {
+    pub(super) fn read(&self) -> Result<Tls, Vec<String>> {
         let (chain, key, verifier) = (self.chain(), self.private_key(), self.verifier());
-        let (chain, key, verifier) = match (chain, key, verifier) {
+        let (chain, key, (verifier, clients)) = match (chain, key, verifier) {
             (Ok(chain), Ok(key), Ok(verifier)) => (chain, key, verifier),
             (chain, key, verifier) => {
                 return Err([chain.err(), key.err(), verifier.err()].into_iter().flatten().collect());
@@ -54,13 +64,14 @@ impl TlsFiles {
         let unusable = |error: rustls::Error| {
             vec![format!("{} and {} cannot be used: {error}", self.certificate.display(), self.key.display())]
         };
+        let ends_at = chain.first().and_then(|certificate| expiry::ends_at(certificate));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(unusable)?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .map_err(unusable)?;
-        Ok(config)
+        Ok(Tls { config: Arc::new(config), ends_at, clients })
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -73,16 +84,21 @@ impl TlsFiles {
             .map_err(|error| format!("{} holds no PEM private key: {error}", self.key.display()))
     }
 
-    fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, String> {
-        let Some(path) = &self.client_ca else { return Ok(WebPkiClientVerifier::no_client_auth()) };
+    /// What checks clients, and the certificates that it checks them against.
+    fn verifier(&self) -> Result<(Arc<dyn ClientCertVerifier>, Vec<CertificateDer<'static>>), String> {
+        let Some(path) = &self.client_ca else {
+            return Ok((WebPkiClientVerifier::no_client_auth(), Vec::new()));
+        };
         let unusable = |error: &dyn std::error::Error| format!("{} cannot be used: {error}", path.display());
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|error| unusable(&error))?;
+        let (mut roots, clients) = (RootCertStore::empty(), certificates(path)?);
+        for certificate in &clients {
+            roots.add(certificate.clone()).map_err(|error| unusable(&error))?;
         }
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
-            .map_err(|error| unusable(&error))
+            .map_err(|error| unusable(&error))?;
+        Ok((verifier, clients))
     }
 }
 

@@ -1,19 +1,24 @@
-//! What every request passes before its call is made: the peer's pace, who asks, and whether that is theirs to ask.
+//! What every request passes before its call is made: the peer's pace, whether a page in somebody's browser sends it, who
+//! asks, and whether that is theirs to ask.
 //!
 //! Must not know what the calls do.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension,
+    body::Body,
     extract::{Request, State},
-    http::{Method, header},
+    http::{HeaderValue, Method, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use ballast_api::NodeError;
+use http_body_util::{BodyExt, Limited};
+use tokio::time::timeout;
+use tracing::debug;
 
-use super::Refusal;
+use super::{MAX_BODY_BYTES, Refusal, page};
 use crate::{
     access::{Access, Denied, Peer, Role},
     metrics::{Metrics, Reason},
@@ -21,6 +26,9 @@ use crate::{
 
 /// The one path that anybody may ask for: it says nothing but that somebody is there.
 pub(super) const OPEN: &str = "/healthz";
+
+/// How long the body of a refused request is taken in.
+const LINGER: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(super) struct Admission {
@@ -33,30 +41,55 @@ pub(super) async fn admit(
     Extension(peer): Extension<Peer>,
     request: Request,
     next: Next,
-) -> Result<Response, Refusal> {
-    if let Err((reason, error)) = admission.check(&peer, &request) {
-        admission.metrics.refused(reason);
-        return Err(error.into());
-    }
-    Ok(next.run(request).await)
+) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let answer = match admission.check(&peer, &request) {
+        Ok(role) => {
+            let answer = next.run(request).await;
+            if !method.is_safe() {
+                debug!(ip = %peer.ip, ?role, %method, path, status = answer.status().as_u16(), "asked to act");
+            }
+            answer
+        }
+        Err((reason, error)) => {
+            debug!(ip = %peer.ip, role = ?peer.role, %method, path, %error, "refused");
+            admission.metrics.refused(reason);
+            refused(error, request.into_body()).await
+        }
+    };
+    admission.metrics.answered(answer.status().as_u16());
+    answer
+}
+
+/// Whoever is refused does not keep the place of somebody who would not be.
+async fn refused(error: NodeError, body: Body) -> Response {
+    // What is still on its way would cost the answer: a connection that ends with bytes unread is reset.
+    let mut body = Limited::new(body, MAX_BODY_BYTES);
+    let _ = timeout(LINGER, async { while let Some(Ok(_)) = body.frame().await {} }).await;
+    let mut answer = Refusal::from(error).into_response();
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 impl Admission {
-    fn check(&self, peer: &Peer, request: &Request) -> Result<(), (Reason, NodeError)> {
+    /// The role of who asks; absent where anybody may.
+    fn check(&self, peer: &Peer, request: &Request) -> Result<Option<Role>, (Reason, NodeError)> {
         self.access.pace(peer).map_err(|wait| {
             let retry_after_seconds = wait.as_secs().saturating_add(1);
             (Reason::Pace, NodeError::TooManyRequests { retry_after_seconds })
         })?;
         if request.uri().path() == OPEN {
-            return Ok(());
+            return Ok(None);
         }
-        let authorization = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
+        page::check(request, self.access.asks())
+            .map_err(|detail| (Reason::Page, NodeError::Forbidden { detail: detail.to_owned() }))?;
+        let authorization = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         let role = self.access.role(peer, authorization).map_err(denied)?;
         if role < needed(request.method()) {
             let detail = "it needs the role act, and this is the role observe".to_owned();
             return Err((Reason::Role, NodeError::Forbidden { detail }));
         }
-        Ok(())
+        Ok(Some(role))
     }
 }
 

@@ -38,8 +38,12 @@ const UNKNOWN: Refused = Refused {
     why: "The node wants to know who asks, and does not",
     header: Some(("WWW-Authenticate", Type::String)),
 };
-const NOT_THEIRS: Refused =
-    Refused { status: "403", why: "The node knows who asks, and this is not theirs to ask", header: None };
+const NOT_THEIRS: Refused = Refused {
+    status: "403",
+    why: "The node knows who asks, and this is not theirs to ask; or a page in a browser asks; or nobody is asked who they \
+          are, and Host is neither an address nor localhost",
+    header: None,
+};
 const FAILED: Refused = Refused {
     status: "500",
     why: "The node's own state could not be read or kept, or the kernel refused a write, which was undone",
@@ -55,8 +59,10 @@ const CERTIFICATE: &str = "certificate";
         title = "Ballast env-server",
         description = "Shows a node's containers, lends them limits, and takes them back. Everything but /healthz asks for \
                        what the node is configured to ask for: a bearer token, a client certificate, both, or nothing; \
-                       this document says which. What is no HTTP, or too long for a head, is refused with 400 or 431 and \
-                       without a body, before it is a request."
+                       this document says which. A certificate is part of the connection, so /healthz needs it too. What \
+                       is no HTTP, or too long for a head, is refused with 400 or 431 and without a body, before it is a \
+                       request; a head that does not come within 5 s, and a connection too many, is cut without an \
+                       answer. 401, 403 and 429 end the connection, as does the first answer after a minute."
     ),
     paths(
         super::node_info,
@@ -84,10 +90,17 @@ pub(super) fn of(access: &Access) -> Document {
     for (path, item) in &mut api.paths.paths {
         for operation in operations(item).into_iter().flatten() {
             refuses(operation, &TOO_OFTEN);
-            if path != OPEN {
-                refuses(operation, &FAILED);
-                secure(operation, access);
+            if path == OPEN {
+                secure(operation, &[(CERTIFICATE, access.demands_certificate())]);
+                continue;
             }
+            refuses(operation, &FAILED);
+            refuses(operation, &NOT_THEIRS);
+            if access.demands_token() {
+                refuses(operation, &UNKNOWN);
+            }
+            let demanded = [(TOKEN, access.demands_token()), (CERTIFICATE, access.demands_certificate())];
+            secure(operation, &demanded);
         }
     }
     api
@@ -98,20 +111,14 @@ fn mutual_tls() -> SecurityScheme {
     SecurityScheme::MutualTls { description: Some(role.to_owned()), deprecated: None, extensions: None }
 }
 
-/// Says what has to be shown, all of it together, and how the node refuses who does not.
-fn secure(operation: &mut Operation, access: &Access) {
-    let demanded = [(TOKEN, access.demands_token()), (CERTIFICATE, access.demands_certificate())];
-    let demanded = demanded.into_iter().filter(|(_, is_demanded)| *is_demanded);
+/// Says what has to be shown, all of it together.
+fn secure(operation: &mut Operation, demanded: &[(&str, bool)]) {
+    let demanded = demanded.iter().filter(|(_, is_demanded)| *is_demanded);
     let none: [String; 0] = [];
     let requirement =
-        demanded.fold(SecurityRequirement::default(), |all, (name, _)| all.add(name, none.clone()));
-    if requirement == SecurityRequirement::default() {
-        return;
-    }
-    operation.security = Some(vec![requirement]);
-    refuses(operation, &NOT_THEIRS);
-    if access.demands_token() {
-        refuses(operation, &UNKNOWN);
+        demanded.fold(SecurityRequirement::default(), |all, (name, _)| all.add(*name, none.clone()));
+    if requirement != SecurityRequirement::default() {
+        operation.security = Some(vec![requirement]);
     }
 }
 
@@ -150,6 +157,8 @@ mod tests {
         fs,
         os::unix::fs::PermissionsExt,
     };
+
+    use ballast_api::Plan;
 
     use super::*;
     use crate::access::{AccessSettings, TokenFiles};
@@ -202,9 +211,9 @@ mod tests {
         let [open, closed] = documents().map(|document| documented(&document));
         for (method, path, statuses, to_strangers) in [
             ("get", "/healthz", "200 429", ""),
-            ("get", "/v1/node", "200 429 500", "401 403"),
-            ("post", "/v1/plans", "200 400 404 408 409 413 415 422 429 500", "401 403"),
-            ("delete", "/v1/containers/{name}/limits", "200 400 404 429 500", "401 403"),
+            ("get", "/v1/node", "200 403 429 500", "401"),
+            ("post", "/v1/plans", "200 400 403 404 408 409 413 415 422 429 500", "401"),
+            ("delete", "/v1/containers/{name}/limits", "200 400 403 404 429 500", "401"),
         ] {
             let key = (method.to_owned(), path.to_owned());
             let set = |text: &str| text.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>();
@@ -237,5 +246,6 @@ mod tests {
         let amount = schema("Amount");
         assert_eq!((&amount["type"], &amount["minimum"]), (&"number".into(), &0.into()), "{amount}");
         assert!(text.contains("\"max\""));
+        assert_eq!(schema("Plan")["properties"]["changes"]["maxItems"], Plan::MAX_CHANGES);
     }
 }

@@ -20,6 +20,7 @@ use crate::{
 
 pub(super) struct Server {
     pub(super) machine: FakeMachine,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) url: String,
 }
 
@@ -44,10 +45,10 @@ pub(super) async fn serve_with(access: &AccessSettings) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let access = Arc::new(Access::open(access).unwrap());
-    tokio::spawn(Arc::clone(&access).keep(CancellationToken::new()));
-    let router = router(Arc::new(node), metrics, Arc::clone(&access));
-    tokio::spawn(connections::serve(listener, router, access, CancellationToken::new()));
-    Server { machine, url }
+    tokio::spawn(Arc::clone(&access).keep(metrics.clone(), CancellationToken::new()));
+    let router = router(Arc::new(node), metrics.clone(), Arc::clone(&access));
+    tokio::spawn(connections::serve(listener, router, access, metrics.clone(), CancellationToken::new()));
+    Server { machine, metrics, url }
 }
 
 pub(super) fn plan(container: &str, limit: Limit<Cores>) -> Plan {
@@ -189,7 +190,9 @@ async fn a_token_allows_what_its_role_does() {
     assert_eq!(server.machine.quota("p/geo"), "20000");
     let metrics = Client::new().get(format!("{}/metrics", server.url)).bearer_auth(OBSERVE);
     let metrics = metrics.send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("ballast_refused_requests_total{reason=\"Role\"} 2"), "{metrics}");
+    for counted in ["refused_requests_total{reason=\"Role\"} 2", "requests_total{answer=\"ClientError\"} 2"] {
+        assert!(metrics.contains(counted), "{counted} is missing in {metrics}");
+    }
 }
 
 #[tokio::test]
@@ -211,6 +214,8 @@ async fn a_token_that_is_replaced_holds_within_seconds() {
     secret(&folder, "a", "short");
     tokio::time::sleep(Duration::from_millis(1500)).await;
     after.node().await.unwrap();
+    let told = server.metrics.render();
+    assert!(told.contains("ballast_reload_failures_total{files=\"Tokens\"} 1\n"), "{told}");
 }
 
 #[tokio::test]
@@ -226,13 +231,77 @@ async fn a_peer_that_asks_too_often_is_told_when_to_come_back() {
     assert_eq!(error, NodeError::TooManyRequests { retry_after_seconds: 1 });
 }
 
+/// All that comes until the connection ends.
+async fn told(url: &str, request: String) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).await.unwrap();
+    told
+}
+
+#[tokio::test]
+async fn whoever_is_refused_loses_the_connection_and_learns_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve_with(&with_tokens(&folder)).await;
+    // The body comes whole, though nobody reads it: without that the answer would be lost.
+    let body = "x".repeat(200_000);
+    for (token, status) in [("wrong-0123456789ab", 401), (OBSERVE, 403)] {
+        let head = format!("POST /v1/plans HTTP/1.1\r\nhost: n1\r\nauthorization: Bearer {token}\r\n");
+        let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+        let began = tokio::time::Instant::now();
+        let told = told(&server.url, request).await;
+        assert!(
+            told.starts_with(&format!("HTTP/1.1 {status}")) && told.contains("connection: close"),
+            "{told}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(4), "it is not the time for a head that ended it");
+    }
+}
+
+#[tokio::test]
+async fn pages_in_a_browser_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let [open, closed] = [serve().await, serve_with(&with_tokens(&folder)).await];
+    let status = async |server: &Server, header: &str, value: &str| {
+        let get = Client::new().get(format!("{}/v1/node", server.url)).bearer_auth(OBSERVE);
+        get.header(header, value).send().await.unwrap().status().as_u16()
+    };
+    for (header, value, of_open, of_closed) in [
+        ("host", "localhost:7400", 200, 200),
+        ("host", "rebound.example", 403, 200),
+        ("origin", "http://rebound.example", 403, 403),
+        ("sec-fetch-site", "cross-site", 403, 403),
+    ] {
+        let answers = (status(&open, header, value).await, status(&closed, header, value).await);
+        assert_eq!(answers, (of_open, of_closed), "{header}: {value}");
+    }
+    let probe = Client::new().get(format!("{}/healthz", open.url)).header("host", "n1.example");
+    assert_eq!(probe.send().await.unwrap().status(), 200);
+    assert!(open.metrics.render().contains("ballast_refused_requests_total{reason=\"Page\"} 3\n"));
+}
+
+#[tokio::test]
+async fn a_plan_has_so_many_changes_at_most() {
+    let server = serve().await;
+    let changes = |number: usize| {
+        let change = |i| serde_json::json!({ "container": format!("c{i}"), "limits": { "cpu": 0.2 } });
+        let changes: Vec<_> = (0..number).map(change).collect();
+        let body = serde_json::json!({ "generation": 1, "lease_seconds": 1, "changes": changes });
+        refused(Client::new().post(format!("{}/v1/plans", server.url)).json(&body))
+    };
+    assert_eq!(changes(Plan::MAX_CHANGES).await.0, 404);
+    let (status, error) = changes(Plan::MAX_CHANGES + 1).await;
+    assert!(status == 400 && error.to_string().contains("1000"), "{status} {error}");
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = serve().await;
     let mut stream = tokio::net::TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
-    let head =
-        "POST /v1/plans HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{";
+    let head = "POST /v1/plans HTTP/1.1\r\nhost: [::1]\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut told = String::new();
     stream.read_to_string(&mut told).await.unwrap();

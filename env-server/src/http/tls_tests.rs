@@ -75,6 +75,9 @@ async fn a_certificate_gives_its_role() {
     let client = |name: &str| client(&server.url, &nodes, &clients, name);
     client("ballast:act").apply(&plan("geo", cores(0.2))).await.unwrap();
     assert_eq!(server.machine.quota("p/geo"), "20000");
+    // As rcgen makes them: until 4096.
+    let told = server.metrics.render();
+    assert!(told.contains("expiry_timestamp_seconds{files=\"Certificates\"} 67090118400\n"), "{told}");
     let observer = client("ballast:observe");
     assert_eq!(observer.containers().await.unwrap().len(), 1);
     let refused = observer.apply(&plan("geo", cores(0.3))).await.unwrap_err();
@@ -102,6 +105,40 @@ async fn nobody_else_gets_in() {
         assert!(matches!(refused, NodeError::Unreachable { .. }), "{who}: {refused}");
     }
     assert!(client(&server.url, &nodes, &clients, "ballast:act").node().await.is_ok());
+    let told = server.metrics.render();
+    assert!(!told.contains("cut_total{reason=\"Handshake\"} 0\n"), "{told}");
+}
+
+#[tokio::test]
+async fn whom_nobody_vouches_for_any_more_is_gone_with_the_connection() {
+    let (folder, nodes, clients) = (tempfile::tempdir().unwrap(), ca(), ca());
+    let server = serve_with(&mutual(&folder, &nodes, &clients)).await;
+    let revoked = client(&server.url, &nodes, &clients, "ballast:act");
+    revoked.apply(&plan("geo", cores(0.2))).await.unwrap();
+    let later_clients = ca();
+    secret(&folder, "ca.pem", &later_clients.pem());
+    let mut answers = 0;
+    // On the connection that it has kept, as long as it can.
+    while revoked.node().await.is_ok() {
+        answers += 1;
+        assert!(answers < 100, "it still gets in");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    revoked.apply(&plan("geo", cores(0.3))).await.unwrap_err();
+    assert_eq!(server.machine.quota("p/geo"), "20000");
+    client(&server.url, &nodes, &later_clients, "ballast:act").node().await.unwrap();
+    assert!(server.metrics.render().contains("cut_total{reason=\"Revoked\"} 1\n"));
+}
+
+#[test]
+fn a_certificate_is_declared_for_every_call() {
+    let (folder, nodes, clients) = (tempfile::tempdir().unwrap(), ca(), ca());
+    let access = Access::open(&mutual(&folder, &nodes, &clients)).unwrap();
+    let document = serde_json::to_value(openapi::of(&access)).unwrap();
+    for path in ["~1healthz", "~1v1~1node"] {
+        let security = document.pointer(&format!("/paths/{path}/get/security"));
+        assert_eq!(security, Some(&serde_json::json!([{ "certificate": [] }])), "{path}");
+    }
 }
 
 #[tokio::test]
