@@ -226,7 +226,10 @@ impl Controls {
         let disk =
             self.disk.as_ref().map(|control| disks.get(&control.device()).copied().unwrap_or_default());
         let network = self.network.as_ref().and_then(|control| control.counters().ok());
-        let caches = self.caches.as_ref().and_then(|control| control.counters().ok());
+        let of_caches = |control: &ResctrlControl| {
+            control.counters().unwrap_or_else(|error| resctrl::Counters::absent(&with_causes(&error)))
+        };
+        let caches = self.caches.as_ref().map(of_caches);
         Ok((Counters { cpu, disk, network, caches }, disks))
     }
 
