@@ -247,9 +247,10 @@ impl Machine {
 
 fn cache_mechanism(info: Info) -> Result<String, String> {
     let groups = info.groups();
-    let CacheInfo { lines, mask, fewest, .. } = info.cache.map_err(|absent| absent.0)?;
-    let (ways, name) = (mask.count_ones(), lines.join(" and "));
-    Ok(format!("resctrl {name}: {ways} ways, at least {fewest} for a container; {groups} groups"))
+    let CacheInfo { lines, mask, fewest, left_whole, .. } = info.cache.map_err(|absent| absent.0)?;
+    let (ways, name, fewest) = (mask.count_ones(), lines.join(" and "), fewest.max(1));
+    let others = left_whole.map(|level| format!("; the {level} is left whole")).unwrap_or_default();
+    Ok(format!("resctrl {name}: {ways} ways, at least {fewest} for a container; {groups} groups{others}"))
 }
 
 fn bandwidth_mechanism(info: Info) -> Result<String, String> {
