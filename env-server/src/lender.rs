@@ -128,15 +128,10 @@ impl Lender {
         Ok(self.containers.iter().filter_map(state).collect())
     }
 
-    fn state(
-        &self,
-        name: &ContainerName,
-        of: &Container,
-        Reading { limits, failed, .. }: Reading,
-        now: Duration,
-    ) -> ContainerState {
+    fn state(&self, name: &ContainerName, of: &Container, reading: Reading, now: Duration) -> ContainerState {
         let loan = self.loans.get(&of.place.path);
         let rates = of.history.rates();
+        let (astray, Reading { limits, failed, .. }) = (reading.astray(), reading);
         ContainerState {
             name: name.clone(),
             source: of.about.source,
@@ -147,7 +142,7 @@ impl Lender {
             limits,
             baseline: loan.map_or(limits, |loan| loan.baseline.or(limits)),
             missing: failed.or(of.missing.clone()),
-            drift: of.hold.told(now),
+            drift: of.hold.told(now).or(astray),
             sampled_at_unix_nanos: of.history.last().map_or_else(
                 // The first sample failed: nothing is known yet.
                 || self.means.clock.now(),

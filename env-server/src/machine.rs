@@ -22,7 +22,7 @@ use ballast_kernel::{
 };
 use tracing::{info, warn};
 
-use crate::controls::{Controls, Devices, of_both_caches};
+use crate::controls::{Controls, Devices, ShutResctrl, of_both_caches};
 
 /// Where the kernel shows what there is. Other folders in tests.
 #[derive(Debug, Clone)]
@@ -48,7 +48,21 @@ pub struct Machine {
     disks: Result<Vec<Disk>, String>,
     network: Result<(), String>,
     host: Host,
-    caches: Result<ResctrlNode, String>,
+    caches: Result<ResctrlNode, NoCaches>,
+}
+
+/// Why caches and memory bandwidth are not controlled.
+#[derive(Debug, Clone)]
+struct NoCaches {
+    reason: String,
+    /// Where they could have been: limits of an earlier env-server may be in force there.
+    shut: Option<ShutResctrl>,
+}
+
+impl NoCaches {
+    fn at_all(reason: String) -> Self {
+        Self { reason, shut: None }
+    }
 }
 
 impl Machine {
@@ -68,7 +82,7 @@ impl Machine {
         let capacity = Amounts { cpu: Some(cores), ..Amounts::default() };
         let disks = usable_disks(&hierarchy, &roots);
         let untried = || "it was not tried".to_owned();
-        let (network, caches) = (Err(untried()), Err(untried()));
+        let (network, caches) = (Err(untried()), Err(NoCaches::at_all(untried())));
         Self { hierarchy, roots, capacity, disks, network, host: Host::default(), caches }
     }
 
@@ -86,16 +100,22 @@ impl Machine {
         let mount = ResctrlMount::find(&self.roots.proc.join("self/mountinfo"));
         match mount {
             Ok(mount) => self.with_resctrl(&mount, peak),
-            Err(KernelError::NoResctrl { reason, .. }) => Self { caches: Err(reason), ..self },
-            Err(error) => Self { caches: Err(with_causes(&error)), ..self },
+            Err(KernelError::NoResctrl { reason, .. }) => {
+                Self { caches: Err(NoCaches::at_all(reason)), ..self }
+            }
+            Err(error) => Self { caches: Err(NoCaches::at_all(with_causes(&error))), ..self },
         }
     }
 
     /// The same with the resctrl that is mounted there.
     #[must_use]
     pub fn with_resctrl(self, mount: &ResctrlMount, peak: Option<BytesPerSecond>) -> Self {
+        let shut = ShutResctrl::new(mount.clone(), self.roots.proc.clone());
         let node = ResctrlNode::open(mount, self.roots.proc.clone(), peak);
-        let caches = node.map_err(|error| with_causes(&error));
+        let caches = node.map_err(|error| NoCaches { reason: with_causes(&error), shut: Some(shut) });
+        if let Err(NoCaches { reason, .. }) = &caches {
+            warn!(reason, "resctrl is mounted, and cannot be taken over");
+        }
         let found = caches.as_ref().map(ResctrlNode::capacity).unwrap_or_default();
         let Amounts { llc, memory_bandwidth, .. } = found;
         let capacity = Amounts { llc, memory_bandwidth, ..self.capacity };
@@ -117,7 +137,7 @@ impl Machine {
     /// What can be done with each resource: all five are there.
     #[must_use]
     pub fn capabilities(&self) -> PerResource<Capability> {
-        let caches = self.caches.as_ref().map(ResctrlNode::info).map_err(Clone::clone);
+        let caches = self.caches.as_ref().map(ResctrlNode::info).map_err(|none| none.reason.clone());
         PerResource::from_fn(|resource| {
             let mechanism = match resource {
                 Resource::Cpu => Ok(self.cpu_mechanism().to_owned()),
@@ -156,6 +176,9 @@ impl Machine {
 
     /// Removes what limits of containers that are gone have left. Not while a limit is being written.
     pub fn sweep(&self) {
+        if let Ok(Err(error)) = self.caches.as_ref().map(ResctrlNode::sweep) {
+            warn!(error = with_causes(&error), "leftovers of resctrl groups stay");
+        }
         if self.network.is_err() {
             return;
         }
@@ -172,10 +195,19 @@ impl Machine {
         Controls::new(&self.hierarchy, &self.host, path, devices, self.caches_of(path))
     }
 
-    fn caches_of(&self, path: &CgroupPath) -> Option<ResctrlControl> {
-        let (tree, of) = (CgroupTree::new(self.hierarchy.clone()), path.clone());
-        let pids = move || tree.find(of.as_str())?.map_or(Ok(Vec::new()), |group| group.pids());
-        Some(self.caches.as_ref().ok()?.container(path.clone(), Arc::new(pids)))
+    fn caches_of(&self, path: &CgroupPath) -> Result<ResctrlControl, Option<ShutResctrl>> {
+        let node = self.caches.as_ref().map_err(|none| none.shut.clone())?;
+        let identity = self.hierarchy.identity(path);
+        let (hierarchy, of) = (self.hierarchy.clone(), path.clone());
+        let pids = move || {
+            // The processes of who comes after it at the same path are not its own.
+            if hierarchy.identity(&of) != identity {
+                return Ok(Vec::new());
+            }
+            let group = CgroupTree::new(hierarchy.clone()).find(of.as_str())?;
+            group.map_or(Ok(Vec::new()), |group| group.pids())
+        };
+        Ok(node.container(path.clone(), identity, Arc::new(pids)))
     }
 
     /// Limits caches and memory bandwidth of several containers in one arrangement, all or none. Answers what is in force,
@@ -200,7 +232,7 @@ impl Machine {
         let pid = self.first_process(path);
         let disk = self.disk_of(path, &pid).map_err(|reason| missing.disk = Some(reason)).ok();
         let network = self.network_of(&pid).map_err(|reason| missing.network = Some(reason)).ok();
-        if let Some(Err(error)) = self.caches_of(path).map(|control| control.refuse_foreign()) {
+        if let Ok(Err(error)) = self.caches_of(path).map(|control| control.refuse_foreign()) {
             missing = of_both_caches(&with_causes(&error)).or(missing);
         }
         (Devices { disk, network }, missing)

@@ -251,7 +251,7 @@ impl Process {
 
     /// As the container of this name.
     pub(crate) fn container(&self, node: &ResctrlNode, name: &str) -> ResctrlControl {
-        node.container(CgroupPath::new(name).unwrap(), self.family())
+        node.container(CgroupPath::new(name).unwrap(), Some(self.id().into()), self.family())
     }
 
     pub(crate) fn end(&mut self) {
