@@ -2,6 +2,7 @@
 //!
 //! Knows which kernel interface serves which resource; must not know who asks, nor for how long.
 
+mod caches;
 mod problems;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,10 @@ use ballast_kernel::{
 use problems::in_range;
 pub(crate) use problems::why_not;
 use serde::{Deserialize, Serialize};
+
+pub use caches::ShutResctrl;
+use caches::caches_among;
+pub(crate) use caches::{of_both_caches, of_caches, without_caches};
 
 /// What of the machine a container's limits are written to, beside its cgroup. A loan remembers it: limits go back to
 /// where they came from.
@@ -62,9 +67,23 @@ impl Reading {
     #[must_use]
     pub fn arranged(&self) -> Limits {
         match &self.caches {
-            Some(caches) if !caches.disturbed => of_caches(&caches.limits),
+            Some(caches) if caches.disturbed.is_none() => of_caches(&caches.limits),
             _ => Limits::default(),
         }
+    }
+
+    /// What somebody else has made of the container's resctrl group, in resctrl's words, with the limits that this comes to.
+    #[must_use]
+    pub fn disturbed(&self) -> Option<(&str, Limits)> {
+        let caches = self.caches.as_ref()?;
+        Some((caches.disturbed.as_deref()?, of_caches(&caches.limits)))
+    }
+
+    /// Why limits of resctrl do not hold for all tasks of the container.
+    #[must_use]
+    pub fn astray(&self) -> PerResource<String> {
+        let astray = self.caches.as_ref().and_then(|caches| caches.astray.as_deref());
+        astray.map(of_both_caches).unwrap_or_default()
     }
 
     /// What the kernel saves of the CPU's quota. It is no limit that is lent, but is held down by one.
@@ -83,20 +102,26 @@ pub struct Controls {
     disk: Option<DiskControl>,
     network: Option<NetworkControl>,
     caches: Option<ResctrlControl>,
+    shut: Option<ShutResctrl>,
 }
 
 type NetworkLimits = EgressIngress<Limit<BitsPerSecond>>;
 
 impl Controls {
-    /// Those of the container at `path`, which need not exist yet. `caches` where the machine has resctrl.
+    /// Those of the container at `path`, which need not exist yet. `caches` where the machine has resctrl, else what is there
+    /// in its place.
     #[must_use]
     pub fn new(
         hierarchy: &Hierarchy,
         host: &Host,
         path: &CgroupPath,
         devices: &Devices,
-        caches: Option<ResctrlControl>,
+        caches: Result<ResctrlControl, Option<ShutResctrl>>,
     ) -> Self {
+        let (caches, shut) = match caches {
+            Ok(control) => (Some(control), None),
+            Err(shut) => (None, shut),
+        };
         Self {
             hierarchy: hierarchy.clone(),
             path: path.clone(),
@@ -104,6 +129,7 @@ impl Controls {
             disk: devices.disk.and_then(|device| DiskControl::new(hierarchy, path, device)),
             network: devices.network.map(|interface| NetworkControl::on(host, interface)),
             caches,
+            shut,
         }
     }
 
@@ -207,27 +233,37 @@ impl Controls {
         self.caches.as_ref().map_or(Ok(()), ResctrlControl::gather)
     }
 
-    /// Drops what does not go with the container: call it when that is gone.
+    /// Drops what does not go with a container: call it when that is gone. Another one may be at its path by then, which
+    /// keeps what is its own.
     ///
     /// # Errors
     /// When the kernel refuses; then a restart removes it.
     pub fn forget(&self) -> Result<(), KernelError> {
-        self.caches.as_ref().map_or(Ok(()), ResctrlControl::restore)
+        let there = self.hierarchy.identity(&self.path);
+        self.caches.as_ref().map_or(Ok(()), |control| control.forget_earlier(there))
     }
 
     /// Gives limits back, with the CPU's also its burst, and goes on where one fails.
     ///
     /// # Errors
-    /// The first one, also when a resource cannot be read.
+    /// The first one, also when a resource cannot be read, or when resctrl is mounted and cannot be taken over.
     pub fn give_back(&self, limits: &Limits, own_burst_us: Option<u64>) -> Result<(), KernelError> {
         let give_back = |limit| self.cpu.change(self.cpu.bandwidth()?, limit, own_burst_us);
         let cpu = limits.cpu.map(give_back).transpose();
         let disk = self.disk.as_ref().map(|control| give_back_disk(control, limits)).transpose();
         let network = self.network.as_ref().zip(limits.network);
         let network = network.map(|(control, limits)| give_back_network(control, limits)).transpose();
-        let caches = self.caches.as_ref().zip(caches_among(limits));
-        let caches = caches.map(|(control, limits)| control.set_limits(limits)).transpose();
-        cpu.map(drop).and(disk.map(drop)).and(network.map(drop)).and(caches.map(drop))
+        let caches = caches_among(limits).map_or(Ok(()), |limits| self.give_back_caches(limits));
+        cpu.map(drop).and(disk.map(drop)).and(network.map(drop)).and(caches)
+    }
+
+    fn give_back_caches(&self, limits: ResctrlLimits) -> Result<(), KernelError> {
+        match (&self.caches, &self.shut) {
+            (Some(control), _) => control.set_limits(limits).map(drop),
+            (None, Some(shut)) => shut.clear(),
+            // What is not mounted limits nobody.
+            (None, None) => Ok(()),
+        }
     }
 
     /// Reads the counters, and those of every disk that the container used.
@@ -244,7 +280,10 @@ impl Controls {
         let counted = self.disk.as_ref().zip(disks.as_ref());
         let disk = counted.map(|(control, disks)| disks.get(&control.device()).copied().unwrap_or_default());
         let network = self.network.as_ref().and_then(|control| control.counters().ok());
-        let caches = self.caches.as_ref().and_then(|control| control.counters().ok());
+        let of_caches = |control: &ResctrlControl| {
+            control.counters().unwrap_or_else(|error| resctrl::Counters::absent(&with_causes(&error)))
+        };
+        let caches = self.caches.as_ref().map(of_caches);
         Ok((Counters { cpu, disk, network, caches }, disks.unwrap_or_default()))
     }
 
@@ -296,19 +335,4 @@ fn of_disk(disk: &DiskLimits) -> Limits {
     Limits { disk: Some(disk.bytes), disk_operations: Some(disk.operations), ..Limits::default() }
 }
 
-/// What limits say of cache and memory bandwidth, as limits of the container.
-pub(crate) fn of_caches(limits: &ResctrlLimits) -> Limits {
-    Limits { llc: limits.llc, memory_bandwidth: limits.memory_bandwidth, ..Limits::default() }
-}
-
-/// The other way round. Absent when they say nothing.
-fn caches_among(limits: &Limits) -> Option<ResctrlLimits> {
-    let Limits { llc, memory_bandwidth, .. } = *limits;
-    (llc.is_some() || memory_bandwidth.is_some()).then_some(ResctrlLimits { llc, memory_bandwidth })
-}
-
-/// One reason for both resources of resctrl.
-pub(crate) fn of_both_caches(reason: &str) -> PerResource<String> {
-    let reason = || Some(reason.to_owned());
-    PerResource { llc: reason(), memory_bandwidth: reason(), ..PerResource::default() }
 }

@@ -131,25 +131,21 @@ impl Lender {
         Ok(self.containers.iter().filter_map(state).collect())
     }
 
-    fn state(
-        &self,
-        name: &ContainerName,
-        of: &Container,
-        Reading { limits, failed, .. }: Reading,
-        now: Duration,
-    ) -> ContainerState {
+    fn state(&self, name: &ContainerName, of: &Container, reading: Reading, now: Duration) -> ContainerState {
         let loan = self.loans.get(&of.place.path);
         let rates = of.history.rates();
+        let (astray, Reading { limits, failed, .. }) = (reading.astray(), reading);
         ContainerState {
             name: name.clone(),
             source: of.about.source,
             labels: of.about.told_labels(),
-            usage: rates.map(|rates| rates.usage),
-            throttling: rates.and_then(|rates| rates.throttling),
+            usage: rates.as_ref().map(|rates| rates.usage),
+            throttling: rates.as_ref().and_then(|rates| rates.throttling),
+            unmeasured: rates.map(|rates| rates.unmeasured).unwrap_or_default(),
             limits,
             baseline: loan.map_or(limits, |loan| loan.baseline.or(limits)),
             missing: failed.or(of.missing.clone()),
-            drift: of.hold.told(now),
+            drift: of.hold.told(now).or(astray),
             sampled_at_unix_nanos: of.history.last().map_or_else(
                 // The first sample failed: nothing is known yet.
                 || self.means.clock.now(),

@@ -24,7 +24,7 @@ use ballast_kernel::{
 };
 use tracing::{info, warn};
 
-use crate::controls::{Controls, Devices};
+use crate::controls::{Controls, Devices, ShutResctrl, of_both_caches};
 pub(crate) use devices::busiest;
 
 /// Where the kernel shows what there is. Other folders in tests.
@@ -53,7 +53,21 @@ pub struct Machine {
     disks: Result<Vec<Disk>, String>,
     network: Result<(), String>,
     host: Host,
-    caches: Result<ResctrlNode, String>,
+    caches: Result<ResctrlNode, NoCaches>,
+}
+
+/// Why caches and memory bandwidth are not controlled.
+#[derive(Debug, Clone)]
+struct NoCaches {
+    reason: String,
+    /// Where they could have been: limits of an earlier env-server may be in force there.
+    shut: Option<ShutResctrl>,
+}
+
+impl NoCaches {
+    fn at_all(reason: String) -> Self {
+        Self { reason, shut: None }
+    }
 }
 
 impl Machine {
@@ -78,7 +92,7 @@ impl Machine {
             Ok(disks)
         });
         let untried = || "it was not tried".to_owned();
-        let (network, caches) = (Err(untried()), Err(untried()));
+        let (network, caches) = (Err(untried()), Err(NoCaches::at_all(untried())));
         Self { hierarchy, roots, capacity, cpu, disks, network, host: Host::default(), caches }
     }
 
@@ -106,16 +120,22 @@ impl Machine {
         let mount = ResctrlMount::find(&self.roots.proc.join("self/mountinfo"));
         match mount {
             Ok(mount) => self.with_resctrl(&mount, peak),
-            Err(KernelError::NoResctrl { reason, .. }) => Self { caches: Err(reason), ..self },
-            Err(error) => Self { caches: Err(with_causes(&error)), ..self },
+            Err(KernelError::NoResctrl { reason, .. }) => {
+                Self { caches: Err(NoCaches::at_all(reason)), ..self }
+            }
+            Err(error) => Self { caches: Err(NoCaches::at_all(with_causes(&error))), ..self },
         }
     }
 
     /// The same with the resctrl that is mounted there.
     #[must_use]
     pub fn with_resctrl(self, mount: &ResctrlMount, peak: Option<BytesPerSecond>) -> Self {
+        let shut = ShutResctrl::new(mount.clone(), self.roots.proc.clone());
         let node = ResctrlNode::open(mount, self.roots.proc.clone(), peak);
-        let caches = node.map_err(|error| with_causes(&error));
+        let caches = node.map_err(|error| NoCaches { reason: with_causes(&error), shut: Some(shut) });
+        if let Err(NoCaches { reason, .. }) = &caches {
+            warn!(reason, "resctrl is mounted, and cannot be taken over");
+        }
         let found = caches.as_ref().map(ResctrlNode::capacity).unwrap_or_default();
         let Amounts { llc, memory_bandwidth, .. } = found;
         let capacity = Amounts { llc, memory_bandwidth, ..self.capacity };
@@ -137,7 +157,7 @@ impl Machine {
     /// What can be done with each resource: all five are there.
     #[must_use]
     pub fn capabilities(&self) -> PerResource<Capability> {
-        let caches = self.caches.as_ref().map(ResctrlNode::info).map_err(Clone::clone);
+        let caches = self.caches.as_ref().map(ResctrlNode::info).map_err(|none| none.reason.clone());
         PerResource::from_fn(|resource| {
             let mechanism = match resource {
                 Resource::Cpu => self.cpu_mechanism(),
@@ -183,6 +203,9 @@ impl Machine {
 
     /// Removes what limits of containers that are gone have left. Not while a limit is being written.
     pub fn sweep(&self) {
+        if let Ok(Err(error)) = self.caches.as_ref().map(ResctrlNode::sweep) {
+            warn!(error = with_causes(&error), "leftovers of resctrl groups stay");
+        }
         if self.network.is_err() {
             return;
         }
@@ -199,10 +222,19 @@ impl Machine {
         Controls::new(&self.hierarchy, &self.host, path, devices, self.caches_of(path))
     }
 
-    fn caches_of(&self, path: &CgroupPath) -> Option<ResctrlControl> {
-        let (tree, of) = (CgroupTree::new(self.hierarchy.clone()), path.clone());
-        let pids = move || tree.find(of.as_str())?.map_or(Ok(Vec::new()), |group| group.pids());
-        Some(self.caches.as_ref().ok()?.container(path.clone(), Arc::new(pids)))
+    fn caches_of(&self, path: &CgroupPath) -> Result<ResctrlControl, Option<ShutResctrl>> {
+        let node = self.caches.as_ref().map_err(|none| none.shut.clone())?;
+        let identity = self.hierarchy.identity(path);
+        let (hierarchy, of) = (self.hierarchy.clone(), path.clone());
+        let pids = move || {
+            // The processes of who comes after it at the same path are not its own.
+            if hierarchy.identity(&of) != identity {
+                return Ok(Vec::new());
+            }
+            let group = CgroupTree::new(hierarchy.clone()).find(of.as_str())?;
+            group.map_or(Ok(Vec::new()), |group| group.pids())
+        };
+        Ok(node.container(path.clone(), identity, Arc::new(pids)))
     }
 
     /// Limits caches and memory bandwidth of several containers in one arrangement, all or none. Answers what is in force,
@@ -223,9 +255,10 @@ impl Machine {
 
 fn cache_mechanism(info: Info) -> Result<String, String> {
     let groups = info.groups();
-    let CacheInfo { lines, mask, fewest, .. } = info.cache.map_err(|absent| absent.0)?;
-    let (ways, name) = (mask.count_ones(), lines.join(" and "));
-    Ok(format!("resctrl {name}: {ways} ways, at least {fewest} for a container; {groups} groups"))
+    let CacheInfo { lines, mask, fewest, left_whole, .. } = info.cache.map_err(|absent| absent.0)?;
+    let (ways, name, fewest) = (mask.count_ones(), lines.join(" and "), fewest.max(1));
+    let others = left_whole.map(|level| format!("; the {level} is left whole")).unwrap_or_default();
+    Ok(format!("resctrl {name}: {ways} ways, at least {fewest} for a container; {groups} groups{others}"))
 }
 
 fn bandwidth_mechanism(info: Info) -> Result<String, String> {

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use ballast_api::{Amounts, BytesPerSecond, Cores, OperationsPerSecond, ReadWrite, Throttling, UnixNanos};
+use ballast_api::{
+    Amounts, BytesPerSecond, Cores, OperationsPerSecond, PerResource, ReadWrite, Throttling, UnixNanos,
+};
 use ballast_kernel::{CpuCounters, DiskCounters, network, resctrl};
 
 use crate::controls::Counters;
@@ -19,12 +21,14 @@ pub struct Sample {
 }
 
 /// What happened between two samples.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rates {
     /// Use per wall-clock time; what is not measured is absent.
     pub usage: Amounts,
     /// How much the quota held the container back.
     pub throttling: Option<Throttling>,
+    /// Why what resctrl measures is absent.
+    pub unmeasured: PerResource<String>,
 }
 
 /// The rates between two samples. Absent when no time passed, or when a counter of the CPU fell: it began anew, and
@@ -43,11 +47,9 @@ pub fn between(before: &Sample, after: &Sample) -> Option<Rates> {
     let disk = disk.and_then(|(before, after)| of_disk(&before, &after, elapsed));
     let caches = before.counters.caches.as_ref().zip(after.counters.caches.as_ref());
     let caches = caches.map(|(before, after)| resctrl::monitor::rates(before, after, elapsed));
-    let (llc, memory_bandwidth) = caches.map(|caches| (caches.occupancy.ok(), caches.total.ok())).unzip();
+    let (of_caches, unmeasured) = caches.map(of_caches).unwrap_or_default();
     let usage = Amounts {
         cpu,
-        llc: llc.flatten(),
-        memory_bandwidth: memory_bandwidth.flatten(),
         disk: disk.map(|(bytes, _)| bytes),
         disk_operations: disk.map(|(_, operations)| operations),
         network: before
@@ -55,8 +57,26 @@ pub fn between(before: &Sample, after: &Sample) -> Option<Rates> {
             .network
             .zip(after.counters.network)
             .and_then(|(before, after)| network::rates(&before, &after, elapsed)),
+        ..of_caches
     };
-    Some(Rates { usage, throttling })
+    Some(Rates { usage, throttling, unmeasured })
+}
+
+/// What is measured, and why the rest is not.
+fn of_caches(caches: resctrl::Rates) -> (Amounts, PerResource<String>) {
+    let resctrl::Rates { occupancy, total, local } = caches;
+    let reasons = PerResource {
+        llc: occupancy.as_ref().err().cloned(),
+        memory_bandwidth: total.as_ref().err().or(local.as_ref().err()).cloned(),
+        ..PerResource::default()
+    };
+    let measured = Amounts {
+        llc: occupancy.ok(),
+        memory_bandwidth: total.ok(),
+        memory_bandwidth_local: local.ok(),
+        ..Amounts::default()
+    };
+    (measured, reasons)
 }
 
 fn of_cpu(old: &CpuCounters, new: &CpuCounters, elapsed: Duration) -> Option<(Cores, Throttling)> {
@@ -169,6 +189,32 @@ mod tests {
             let rates = between(&before, &with_disk(2.0, 0, 4096)).unwrap();
             assert_eq!((rates.usage.disk, rates.usage.cpu), (None, Some(Cores::ZERO)));
         }
+    }
+
+    #[test]
+    fn what_resctrl_does_not_measure_is_absent_with_the_reason() {
+        let reading = |value: Result<u64, &str>| Ok([(0, value.map_err(str::to_owned))].into());
+        let with_caches = |seconds: f64, local: Result<u64, &str>| {
+            let caches = resctrl::Counters {
+                occupancy: Err("not measured".to_owned()),
+                total: reading(Ok(1000)),
+                local: reading(local),
+            };
+            let sample = sample(seconds, 0.0, 0, 0, 0.0);
+            Sample { counters: Counters { caches: Some(caches), ..sample.counters }, ..sample }
+        };
+        let rates = between(&with_caches(1.0, Ok(100)), &with_caches(3.0, Ok(300))).unwrap();
+        let per_second = |rate| Some(BytesPerSecond::new(rate).unwrap());
+        let usage = rates.usage;
+        assert_eq!(
+            (usage.memory_bandwidth, usage.memory_bandwidth_local),
+            (per_second(0.0), per_second(100.0))
+        );
+        assert_eq!((usage.llc, rates.unmeasured.llc.as_deref()), (None, Some("not measured")));
+        assert_eq!(rates.unmeasured.memory_bandwidth, None);
+        let rates = between(&with_caches(1.0, Ok(100)), &with_caches(3.0, Err("Unavailable"))).unwrap();
+        assert_eq!(rates.usage.memory_bandwidth_local, None);
+        assert_eq!(rates.unmeasured.memory_bandwidth.as_deref(), Some("Unavailable"));
     }
 
     #[test]

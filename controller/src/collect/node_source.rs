@@ -91,6 +91,7 @@ mod tests {
             labels: BTreeMap::new(),
             usage: Some(Amounts { cpu: Some(cores), ..Amounts::default() }),
             throttling: Some(Throttling { throttled_share: 0.5, throttled_seconds_per_second: 0.1 }),
+            unmeasured: PerResource::default(),
             limits: Limits::of_cpu(Limit::Max),
             baseline: Limits::default(),
             missing: PerResource::default(),
@@ -105,6 +106,7 @@ mod tests {
             labels: BTreeMap::new(),
             usage: None,
             throttling: None,
+            unmeasured: PerResource::default(),
             ..sampled.clone()
         };
         let unthrottled =

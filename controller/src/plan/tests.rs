@@ -22,6 +22,7 @@ fn container(limit: f64) -> ContainerState {
         labels: BTreeMap::new(),
         usage: Some(Amounts { cpu: Some(Cores::saturating(0.1)), ..Amounts::default() }),
         throttling: None,
+        unmeasured: PerResource::default(),
         limits: Limits::of_cpu(Limit::At(Cores::saturating(limit))),
         baseline: Limits::of_cpu(Limit::At(Cores::saturating(limit))),
         missing: PerResource::default(),

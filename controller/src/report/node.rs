@@ -164,6 +164,7 @@ mod tests {
             labels: std::collections::BTreeMap::new(),
             usage: Some(Amounts { cpu: Some(Cores::new(0.05).unwrap()), ..Amounts::default() }),
             throttling: None,
+            unmeasured: PerResource::default(),
             limits: Limits::of_cpu(Limit::At(Cores::new(0.2).unwrap())).or(disk),
             baseline: Limits::of_cpu(Limit::Max),
             missing: PerResource {

@@ -238,6 +238,9 @@ pub struct Amounts {
     /// Memory traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bandwidth: Option<BytesPerSecond>,
+    /// The part of it that stays on its own NUMA node; known of a usage only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bandwidth_local: Option<BytesPerSecond>,
     /// Disk traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<ReadWrite<BytesPerSecond>>,

@@ -74,6 +74,10 @@ pub struct ContainerState {
     pub usage: Option<Amounts>,
     /// CFS throttling over the same interval; absent until two samples were taken, and where it is not counted.
     pub throttling: Option<Throttling>,
+    /// Why a resource that its node can measure is absent from the usage, a sentence for people each; of the memory bandwidth
+    /// also when only the local part is absent.
+    #[serde(default)]
+    pub unmeasured: PerResource<String>,
     /// The limits in force, as the kernel reads back.
     pub limits: Limits,
     /// The limits found before Ballast acted.

@@ -109,6 +109,7 @@ impl Simulation {
                 labels: BTreeMap::new(),
                 usage: rates.map(|(cpu, _)| Amounts { cpu: Some(cpu), ..Amounts::default() }),
                 throttling: rates.map(|(_, throttling)| throttling),
+                unmeasured: PerResource::default(),
                 limits: limits(self.machine.cpu.quota(index)),
                 baseline: limits(lease.baseline),
                 missing: PerResource::default(),

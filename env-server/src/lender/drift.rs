@@ -19,12 +19,14 @@ const FIRST_HOLD: Duration = Duration::from_secs(60);
 const LONGEST_HOLD: Duration = Duration::from_secs(3600);
 
 /// What a container's limits are left alone for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Hold {
     /// As they were found.
     found: Limits,
     until: Duration,
     times: u32,
+    /// What was made of the resctrl group, in resctrl's words: other words are another change.
+    group: Option<String>,
 }
 
 impl Hold {
@@ -45,7 +47,16 @@ impl Hold {
 
     fn begin(&mut self, found: Limits, now: Duration) {
         let pause = FIRST_HOLD.saturating_mul(1 << self.times.min(16)).min(LONGEST_HOLD);
-        *self = Self { found: found.or(self.at(now)), until: now + pause, times: self.times + 1 };
+        (self.found, self.until, self.times) = (found.or(self.at(now)), now + pause, self.times + 1);
+    }
+
+    /// The limits of a resctrl group that somebody else has changed, both of them, whichever was changed; nothing when that is
+    /// known already.
+    fn news_of_group(&mut self, reading: &Reading) -> Limits {
+        let (words, found) = reading.disturbed().unzip();
+        let is_news = words.is_some() && words != self.group.as_deref();
+        self.group = words.map(str::to_owned);
+        found.filter(|_| is_news).unwrap_or_default()
     }
 }
 
@@ -64,7 +75,9 @@ impl Lender {
     pub(super) fn notice_drift(&mut self, path: &CgroupPath, reading: &Reading, now: Duration) {
         let Some(loan) = self.loans.get_mut(path) else { return };
         loan.lent = reading.arranged().among(&loan.lent).or(loan.lent);
-        let found = reading.limits.differing(&loan.lent);
+        let container = self.containers.values_mut().find(|container| container.place.path == *path);
+        let of_group = container.map(|container| container.hold.news_of_group(reading)).unwrap_or_default();
+        let found = of_group.or(reading.limits.differing(&loan.lent));
         if found == Limits::default() {
             return;
         }
@@ -79,7 +92,7 @@ impl Lender {
         self.means.metrics.drifts.inc();
         let of_group =
             Limits { llc: found.llc, memory_bandwidth: found.memory_bandwidth, ..Limits::default() };
-        loan.lent = of_group.or(loan.lent.without(&found));
+        loan.lent = of_group.among(&loan.lent).or(loan.lent.without(&found));
         loan.baseline = loan.baseline.without(&found.without(&of_group));
         if loan.baseline == Limits::default() {
             self.loans.remove(path);

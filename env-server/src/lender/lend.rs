@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::{Container, Lender, Loan, check::Change, internal};
 use crate::{
-    controls::{Reading, of_caches},
+    controls::{Reading, of_caches, without_caches},
     discovery::Place,
 };
 
@@ -187,7 +187,8 @@ impl Lender {
 
     /// Whether the limits are what they were before the plan.
     fn undo_one(&self, change: &Change) -> bool {
-        let before = change.before.limits.among(&change.target);
+        // Caches are ordered last and all or none: what failed has left them as they were.
+        let before = without_caches(change.before.limits.among(&change.target));
         let burst_us = change.before.cpu_burst_us();
         let is_as_before =
             |reading: Reading| reading.limits.among(&before) == before && reading.cpu_burst_us() == burst_us;

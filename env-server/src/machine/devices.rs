@@ -24,7 +24,7 @@ impl Machine {
         let pids = self.some_processes(path);
         let disk = self.disk_of(path, &pids).map_err(|reason| missing.disk = Some(reason)).ok();
         let network = self.network_of(&pids).map_err(|reason| missing.network = Some(reason)).ok();
-        if let Some(Err(error)) = self.caches_of(path).map(|control| control.refuse_foreign()) {
+        if let Ok(Err(error)) = self.caches_of(path).map(|control| control.refuse_foreign()) {
             missing = of_both_caches(&with_causes(&error)).or(missing);
         }
         (Devices { disk, network }, missing)

@@ -202,7 +202,7 @@ impl Machine {
 }
 
 fn container(node: &ResctrlNode) -> ResctrlControl {
-    node.container(CgroupPath::new("geo").unwrap(), Arc::new(|| Ok(vec![PID])))
+    node.container(CgroupPath::new("geo").unwrap(), None, Arc::new(|| Ok(vec![PID])))
 }
 
 /// From nothing to more than there is.

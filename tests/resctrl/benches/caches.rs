@@ -46,7 +46,7 @@ fn resctrl_emulated_look_at_100_containers(bencher: Bencher<'_, '_>) {
     full.order(1.0);
     measure("resctrl_emulated_look_at_100_containers_p99", bencher, || {
         for container in &full.containers {
-            assert!(!container.in_force().unwrap().disturbed);
+            assert!(container.in_force().unwrap().disturbed.is_none());
         }
     });
 }
@@ -82,7 +82,7 @@ impl FullMachine {
         let container = |(i, process): (usize, &Process)| {
             let id = process.id();
             let path = CgroupPath::new(&format!("c{i}")).unwrap();
-            node.container(path, std::sync::Arc::new(move || Ok(vec![id])))
+            node.container(path, None, std::sync::Arc::new(move || Ok(vec![id])))
         };
         let containers = processes.iter().enumerate().map(container).collect();
         Some(Self { node, containers, _processes: processes, _stage: stage })

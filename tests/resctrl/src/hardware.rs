@@ -105,7 +105,17 @@ pub struct Hardware {
 }
 
 /// The names of all flavours.
-pub const FLAVOURS: [&str; 7] = ["intel", "intel-cdp", "intel-mbps", "intel-l2", "haswell", "amd", "amd-cdp"];
+pub const FLAVOURS: [&str; 9] = [
+    "intel",
+    "intel-cdp",
+    "intel-mbps",
+    "intel-l2",
+    "intel-both",
+    "intel-cdpl2",
+    "haswell",
+    "amd",
+    "amd-cdp",
+];
 
 impl Hardware {
     /// The machine of this name, one of [`FLAVOURS`].
@@ -120,6 +130,12 @@ impl Hardware {
                 Some(hardware)
             }
             "intel-l2" => Some(intel_l2()),
+            "intel-both" => Some(intel_both()),
+            "intel-cdpl2" => {
+                let mut hardware = intel_both();
+                hardware.caches.iter_mut().for_each(|cache| cache.divided = cache.level == 2);
+                Some(hardware)
+            }
             "haswell" => Some(haswell()),
             "amd" => Some(amd()),
             "amd-cdp" => Some(divided(amd())),
@@ -221,6 +237,14 @@ fn intel_l2() -> Hardware {
     hardware
 }
 
+/// A Xeon of which the L2 can be divided too, into fewer classes than the L3.
+fn intel_both() -> Hardware {
+    let (l2, mut hardware) = (intel_l2().caches, intel());
+    hardware.caches.splice(0..0, l2.into_iter().map(|cache| Cache { closids: 8, ..cache }));
+    hardware.caches.iter_mut().filter(|cache| cache.level == 3).for_each(|cache| cache.closids = 15);
+    hardware
+}
+
 /// The first that could divide its cache: at least two ways, four classes, occupancy only.
 fn haswell() -> Hardware {
     let monitoring = Monitoring { domains: vec![0], rmids: 16, events: vec![Event::Occupancy] };
@@ -232,7 +256,8 @@ fn haswell() -> Hardware {
     hardware
 }
 
-/// One socket of an EPYC: caches with gaps between their ids, masks with gaps, bandwidth in eighths of a GB/s, slow memory.
+/// One socket of an EPYC: caches with gaps between their ids, masks with gaps and also empty ones (the kernel sets
+/// `min_cbm_bits` to 0 there), bandwidth in eighths of a GB/s, slow memory.
 fn amd() -> Hardware {
     let domains = vec![0, 1, 8, 9];
     let bandwidth = |name| Bandwidth {
@@ -250,7 +275,7 @@ fn amd() -> Hardware {
             level: 3,
             domains: domains.clone(),
             bits: 16,
-            fewest: 1,
+            fewest: 0,
             shareable: 0,
             sparse: true,
             bytes: 32 << 20,

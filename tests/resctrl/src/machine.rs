@@ -7,6 +7,7 @@ mod files;
 mod groups;
 mod modes;
 mod schemata;
+mod stop;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use crate::{
     tasks::{Place, Seen, Tasks},
 };
 pub use files::Kind;
+use stop::Stop;
 
 /// What a counter says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +79,7 @@ pub struct Machine {
     status: String,
     /// `max_threshold_occupancy`.
     threshold: u64,
+    stop: Stop,
 }
 
 /// The name of the root group.
@@ -100,6 +103,7 @@ impl Machine {
             tasks: Tasks::default(),
             status: String::new(),
             threshold: 65_536,
+            stop: Stop::default(),
         };
         let values = machine.values_at_first(ROOT).unwrap_or_default();
         if let Some(root) = machine.groups.get_mut(ROOT) {

@@ -15,7 +15,9 @@ use clap::{Parser, builder::PossibleValuesParser};
 ///
 /// It says its line of mountinfo and stays mounted until standard input ends. Each line there sets a counter:
 /// `GROUP DOMAIN EVENT VALUE`, with `/` for the root group, `GROUP/MONITOR` for a monitoring group, and a number,
-/// Unavailable, Error or Unassigned as value. Each is answered with `ok`, or with the reason why not.
+/// Unavailable, Error or Unassigned as value. Each is answered with `ok`, or with the reason why not. `freeze N` lets N more
+/// changes pass and refuses all later ones with EIO, as if the machine had stopped there; `thaw` ends that and is answered with
+/// how many were refused.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -34,19 +36,26 @@ fn main() -> anyhow::Result<()> {
     println!("{}", mounted.mountinfo().trim_end());
     for line in io::stdin().lock().lines() {
         let line = line.context("cannot read standard input")?;
-        match set_counter(&mounted, &line) {
-            Ok(()) => println!("ok"),
+        match obey(&mounted, &line) {
+            Ok(answer) => println!("{answer}"),
             Err(error) => println!("{line:?}: {error}"),
         }
     }
     Ok(())
 }
 
-fn set_counter(mounted: &Mounted, line: &str) -> anyhow::Result<()> {
+fn obey(mounted: &Mounted, line: &str) -> anyhow::Result<String> {
     let words: Vec<_> = line.split_whitespace().collect();
-    let [group, domain, event, value] = words[..] else {
-        return Err(anyhow!("a line is GROUP DOMAIN EVENT VALUE"));
-    };
+    match words[..] {
+        ["freeze", changes] => mounted.freeze_after(changes.parse()?),
+        ["thaw"] => return Ok(mounted.thaw().to_string()),
+        [group, domain, event, value] => set_counter(mounted, group, domain, event, value)?,
+        _ => return Err(anyhow!("a line is GROUP DOMAIN EVENT VALUE, freeze N, or thaw")),
+    }
+    Ok("ok".to_owned())
+}
+
+fn set_counter(mounted: &Mounted, group: &str, domain: &str, event: &str, value: &str) -> anyhow::Result<()> {
     let (control, monitor) = group.split_once('/').unwrap_or((group, ""));
     let monitor = (!monitor.is_empty()).then(|| monitor.to_owned());
     let place = Place { control: control.to_owned(), monitor };

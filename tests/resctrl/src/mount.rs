@@ -73,6 +73,19 @@ impl Mounted {
     }
 }
 
+impl Mounted {
+    /// Carries out so many changes, and refuses every later one: see [`Machine::freeze_after`].
+    pub fn freeze_after(&self, changes: u64) {
+        lock(&self.machine).freeze_after(changes);
+    }
+
+    /// Ends that, and answers how many were refused.
+    #[must_use]
+    pub fn thaw(&self) -> u64 {
+        lock(&self.machine).thaw()
+    }
+}
+
 impl Drop for Mounted {
     fn drop(&mut self) {
         // Lazily: a process that stands in the folder must not keep the mount.

@@ -8,7 +8,7 @@ use std::{fs, io::ErrorKind, time::Duration};
 use ballast_api::{BytesPerSecond, Limit};
 use ballast_kernel::{
     CgroupPath, KernelError,
-    resctrl::{GroupName, ResctrlLimits, monitor::rates, schemata::PerDomain},
+    resctrl::{GroupName, ResctrlLimits, monitor::rates, schemata::PerDomain, tasks::Procs},
 };
 use nix::errno::Errno;
 use proptest::prelude::*;
@@ -163,6 +163,7 @@ fn a_failure_on_the_way_is_undone() {
     let id = process.id();
     let failing = node.container(
         CgroupPath::new("failing").unwrap(),
+        None,
         std::sync::Arc::new(move || {
             let source = std::io::Error::from(Errno::EACCES);
             Err(KernelError::Io {
@@ -181,6 +182,60 @@ fn a_failure_on_the_way_is_undone() {
         (before.limits, Some(Limit::Max))
     );
     geo.restore().unwrap();
+}
+
+#[test]
+fn undoing_moves_back_what_was_moved_and_nobody_else() {
+    let Some(stage) = stage("undoing_moves_back_what_was_moved_and_nobody_else", "haswell") else { return };
+    let (node, processes) = (stage.node(), [Process::idle(), Process::idle(), Process::idle()]);
+    let [a, b, c] = ["a", "b", "c"].map(|name| name.to_owned());
+    let containers = [a, b, c].into_iter().zip(&processes);
+    let containers: Vec<_> = containers.map(|(name, process)| process.container(&node, &name)).collect();
+    containers
+        .iter()
+        .zip([2e6, 6e6])
+        .for_each(|(container, bytes)| drop(container.set_limits(llc(bytes)).unwrap()));
+    let theirs = stage.foreign("group");
+    theirs.0.take(&Procs::new("/proc".into()), &*processes[0].family()).unwrap();
+    // Two groups for three, the last of which cannot have what it is ordered.
+    let emulated = stage.emulated.as_ref().unwrap();
+    for changes in 0..20 {
+        emulated.freeze_after(changes);
+        let done = containers[2].set_limits(llc(7e6));
+        emulated.thaw();
+        assert_eq!(stage.group_of(processes[0].id()), Some(theirs.0.clone()), "where they put it");
+        if done.is_ok() {
+            break;
+        }
+        node.sweep().unwrap();
+    }
+    containers.iter().for_each(|container| container.restore().unwrap());
+    assert_eq!(stage.group_of(processes[0].id()), Some(theirs.0.clone()));
+}
+
+#[test]
+fn who_comes_after_a_container_at_its_path_has_nothing_of_it() {
+    let Some(stage) = stage("who_comes_after_a_container_at_its_path_has_nothing_of_it", "intel") else {
+        return;
+    };
+    let (node, processes) = (stage.node(), [Process::idle(), Process::idle()]);
+    let at = |identity: u64| {
+        let process = &processes[usize::try_from(identity).unwrap()];
+        node.container(CgroupPath::new("geo").unwrap(), Some(identity), process.family())
+    };
+    let (first, second) = (at(0), at(1));
+    let limited = first.set_limits(llc(4e6)).unwrap();
+    assert_eq!(second.in_force().unwrap().limits.llc, Some(Limit::Max));
+    second.forget_earlier(Some(0)).unwrap();
+    assert_eq!(first.in_force().unwrap(), limited, "it is there still");
+    // Whoever orders for the second knows that the first is gone.
+    let answer = second.set_limits(bandwidth(20e9)).unwrap();
+    assert_eq!((answer.limits.llc, answer.shared_with.len()), (Some(Limit::Max), 0), "{answer:?}");
+    assert_eq!((stage.group_of(processes[0].id()), stage.ours().len()), (None, 1));
+    first.restore().unwrap();
+    assert!(stage.group_of(processes[1].id()).is_some());
+    second.forget_earlier(None).unwrap();
+    assert_eq!(stage.ours(), Vec::<String>::new());
 }
 
 #[test]

@@ -85,6 +85,35 @@ impl Scale {
         Ok(Limit::At(BytesPerSecond::saturating(f64::from(value) * self.bytes_per_unit(machine)?)))
     }
 
+    /// The limit that the values of all domains stand for together: none only where no domain has one.
+    ///
+    /// # Errors
+    /// As [`Self::limit`].
+    pub fn limit_over(
+        &self,
+        values: &[u32],
+        machine: Machine,
+    ) -> Result<Limit<BytesPerSecond>, &'static str> {
+        let Some((first, others)) = values.split_first() else { return Ok(Limit::Max) };
+        // Ballast writes the same everywhere, and must read exactly what it wrote.
+        if others.iter().all(|value| value.min(&self.full) == first.min(&self.full)) {
+            return self.limit(*first, machine);
+        }
+        // A domain without a limit moves what its memory delivers.
+        let whole = self.whole(machine);
+        let sum: f64 =
+            values.iter().map(|value| f64::from(if *value >= self.full { whole } else { *value })).sum();
+        let count = f64::from(u32::try_from(values.len()).unwrap_or(u32::MAX));
+        Ok(Limit::At(BytesPerSecond::saturating(sum / count * self.bytes_per_unit(machine)?)))
+    }
+
+    /// The value of all that the memory delivers: [`Self::full`] where that is not known.
+    #[must_use]
+    pub fn whole(&self, machine: Machine) -> u32 {
+        let peak = machine.peak.filter(|peak| *peak > BytesPerSecond::ZERO);
+        peak.and_then(|peak| self.value(Limit::At(peak), machine).ok()).unwrap_or(self.full)
+    }
+
     /// Bytes per second of the whole node for one unit in each domain.
     fn bytes_per_unit(&self, machine: Machine) -> Result<f64, &'static str> {
         let domains = f64::from(machine.domains.max(1));
@@ -157,6 +186,20 @@ mod tests {
         let (scale, machine) = (Scale { step: 5, ..AMD }, Machine { domains: 1, peak: None });
         assert_eq!(scale.value(at(0.0), machine), Ok(5));
         assert_eq!(scale.value(at(5.0 * EIGHTH_OF_GB), machine), Ok(5));
+    }
+
+    #[test]
+    fn domains_that_differ_are_told_by_what_they_allow_together() {
+        let percent = |values: &[u32]| INTEL.limit_over(values, machine(100e9));
+        assert_eq!(percent(&[10, 50]), Ok(at(30e9)));
+        assert_eq!(percent(&[100, 50]), Ok(at(75e9)));
+        assert_eq!((percent(&[50, 50]), percent(&[100, 100])), (Ok(at(50e9)), Ok(Limit::Max)));
+        let absolute = Machine { domains: 2, peak: None };
+        assert_eq!(AMD.limit_over(&[8, 24], absolute), Ok(at(4e9)));
+        // A domain without a limit moves half of the peak, not what can be written.
+        let known = Machine { domains: 2, peak: Some(BytesPerSecond::new(2000.0 * MIB).unwrap()) };
+        assert_eq!(SOFTWARE.limit_over(&[500, u32::MAX], known), Ok(at(1500.0 * MIB)));
+        assert_eq!((SOFTWARE.whole(known), SOFTWARE.whole(absolute)), (1000, u32::MAX));
     }
 
     proptest! {

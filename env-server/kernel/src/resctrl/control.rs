@@ -30,7 +30,7 @@ use super::{
     tasks::Procs,
 };
 use crate::{error::KernelError, file, path::CgroupPath};
-use books::Books;
+use books::{Books, Member};
 use hardware::Hardware;
 
 /// Lists the processes of a container; none when it is gone.
@@ -52,8 +52,11 @@ pub struct InForce {
     pub limits: ResctrlLimits,
     /// Containers of the same group, when the hardware had too few: these limits are theirs as well, together.
     pub shared_with: Vec<CgroupPath>,
-    /// Somebody else has changed the group's limits since Ballast wrote them.
-    pub disturbed: bool,
+    /// What somebody else has made of the group since Ballast wrote it: its limits in resctrl's words, or that it is gone.
+    /// The limits above are those found then.
+    pub disturbed: Option<String>,
+    /// Why tasks of the container are not in its group: somebody has put them into another.
+    pub astray: Option<String>,
 }
 
 /// One machine's resctrl. Clones are the same machine.
@@ -67,7 +70,8 @@ impl ResctrlNode {
     /// the root group). `peak` is the most that the node's memory can deliver: limits in percent are refused without it.
     ///
     /// # Errors
-    /// [`KernelError::ResctrlInUse`] while another one, of this process or another, is open. When a file cannot be read or holds what no kernel writes, or a leftover cannot be removed.
+    /// [`KernelError::ResctrlInUse`] while another one, of this process or another, is open. When a file cannot be read or
+    /// holds what no kernel writes, or a leftover cannot be removed; the others are removed then.
     pub fn open(
         mount: &ResctrlMount,
         proc: PathBuf,
@@ -96,23 +100,27 @@ impl ResctrlNode {
     /// others are never touched.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// The first refusal of the kernel; the others are removed all the same.
     pub fn sweep(&self) -> Result<Vec<String>, KernelError> {
         let books = self.books();
-        let mut removed = Vec::new();
+        let (mut removed, mut refusal) = (Vec::new(), Ok(()));
         for name in books.hardware.groups.names()?.into_iter().filter(|name| GroupName::is_ours(name)) {
-            if !books.holds(&name) {
-                books.hardware.groups.existing(&name).remove()?;
-                removed.push(name);
+            if books.holds(&name) {
+                continue;
+            }
+            match books.hardware.groups.existing(&name).remove() {
+                Ok(()) => removed.push(name),
+                Err(error) => refusal = refusal.and(Err(error)),
             }
         }
-        Ok(removed)
+        refusal.map(|()| removed)
     }
 
-    /// The limits of a container, whose processes are those that `pids` lists.
+    /// The limits of a container, whose processes are those that `pids` lists. Its `identity` is what a later container at
+    /// the same path does not have; absent while there is none.
     #[must_use]
-    pub fn container(&self, path: CgroupPath, pids: Pids) -> ResctrlControl {
-        ResctrlControl { node: self.clone(), path, pids }
+    pub fn container(&self, path: CgroupPath, identity: Option<u64>, pids: Pids) -> ResctrlControl {
+        ResctrlControl { node: self.clone(), member: Member { path, identity }, pids }
     }
 
     /// Limits several containers in one arrangement, all or none: see [`ResctrlControl::set_limits`]. Answers what is in
@@ -126,7 +134,7 @@ impl ResctrlNode {
     ) -> Result<Vec<InForce>, KernelError> {
         let mut books = self.books();
         books.order(orders)?;
-        orders.iter().map(|(control, _)| books.in_force(&control.path)).collect()
+        orders.iter().map(|(control, _)| books.ordered(&control.member)).collect()
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -145,13 +153,13 @@ impl fmt::Debug for ResctrlNode {
 #[derive(Clone)]
 pub struct ResctrlControl {
     node: ResctrlNode,
-    path: CgroupPath,
+    member: Member,
     pids: Pids,
 }
 
 impl fmt::Debug for ResctrlControl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResctrlControl").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("ResctrlControl").field("member", &self.member).finish_non_exhaustive()
     }
 }
 
@@ -161,7 +169,7 @@ impl ResctrlControl {
     /// # Errors
     /// When a file cannot be read or is odd.
     pub fn in_force(&self) -> Result<InForce, KernelError> {
-        self.node.books().in_force(&self.path)
+        self.node.books().in_force(&self.member)
     }
 
     /// What [`Self::set_limits`] would put in force if the container has a group alone: rounded up to whole ways and steps.
@@ -171,7 +179,7 @@ impl ResctrlControl {
     /// [`KernelError::LimitUnavailable`] when the machine cannot limit a resource that is named.
     pub fn rounded(&self, limits: ResctrlLimits) -> Result<ResctrlLimits, KernelError> {
         let books = self.node.books();
-        let need = books.hardware.need(limits, books.need_of(&self.path))?;
+        let need = books.hardware.need(limits, books.need_of(&self.member))?;
         books.hardware.limits_of(need)
     }
 
@@ -188,17 +196,17 @@ impl ResctrlControl {
     pub fn set_limits(&self, limits: ResctrlLimits) -> Result<InForce, KernelError> {
         let mut books = self.node.books();
         books.order(&[(self, limits)])?;
-        books.in_force(&self.path)
+        books.ordered(&self.member)
     }
 
     /// Moves in the tasks that entered the container from outside since the last order: they begin in the root group. A
     /// container without a group is left as it is.
     ///
     /// # Errors
-    /// [`KernelError::ForeignGroup`] when somebody has put a task elsewhere, which then stays there; others when the
-    /// kernel refuses.
+    /// [`KernelError::ForeignGroup`] when somebody has put a task elsewhere, which then stays there, and is told by
+    /// [`Self::in_force`] until the next time; others when the kernel refuses.
     pub fn gather(&self) -> Result<(), KernelError> {
-        self.node.books().gather(&self.path)
+        self.node.books().gather(&self.member)
     }
 
     /// Refuses a container with a task in a control or monitoring group that Ballast did not make.
@@ -207,7 +215,7 @@ impl ResctrlControl {
     /// [`KernelError::ForeignGroup`]; others when a file cannot be read.
     pub fn refuse_foreign(&self) -> Result<(), KernelError> {
         let hardware = &self.node.books().hardware;
-        hardware.refuse(&hardware.foreign_tasks()?, &self.path, &self.pids)
+        hardware.refuse(&hardware.foreign_tasks()?, &self.member.path, &self.pids)
     }
 
     /// Gives the container's tasks back to the root group and removes its group when nobody else is in it. A container
@@ -216,7 +224,15 @@ impl ResctrlControl {
     /// # Errors
     /// When the kernel refuses; then the container stays limited and this can be repeated.
     pub fn restore(&self) -> Result<(), KernelError> {
-        self.node.books().release(&self.path)
+        self.node.books().release(&self.member.path, |identity| identity == self.member.identity)
+    }
+
+    /// The same for every container that was at this path before the one that is `there` now, if any is.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forget_earlier(&self, there: Option<u64>) -> Result<(), KernelError> {
+        self.node.books().release(&self.member.path, |identity| there.is_none() || identity != there)
     }
 
     /// Reads the counters of the container's group. Absent, with the reason, for a container that has none or shares it: the
@@ -225,7 +241,7 @@ impl ResctrlControl {
     /// # Errors
     /// When a file cannot be read or is odd.
     pub fn counters(&self) -> Result<Counters, KernelError> {
-        self.node.books().counters(&self.path)
+        self.node.books().counters(&self.member)
     }
 }
 

@@ -8,6 +8,7 @@ use super::bandwidth::Unit;
 use crate::{
     error::KernelError,
     file,
+    hierarchy::child_folders,
     mounts::{self, Mount},
 };
 
@@ -66,6 +67,8 @@ pub struct CacheInfo {
     pub sparse: bool,
     /// How many groups there can be, the root's among them (`num_closids`).
     pub closids: u32,
+    /// Another cache that could be divided as well, and is not.
+    pub left_whole: Option<&'static str>,
 }
 
 /// How memory bandwidth can be limited.
@@ -99,6 +102,9 @@ pub struct Info {
     pub bandwidth: Found<BandwidthInfo>,
     /// Monitoring of the L3.
     pub monitoring: Found<MonitorInfo>,
+    /// How many groups there can be, the root's among them: the smallest `num_closids` of all resources, whether Ballast
+    /// limits them or not.
+    pub closids: u32,
 }
 
 impl Info {
@@ -112,36 +118,55 @@ impl Info {
             cache: cache(&info)?,
             bandwidth: bandwidth(&info.join("MB"), mount.mebibytes)?,
             monitoring: monitoring(&info.join("L3_MON"))?,
+            closids: closids(&info)?,
         })
     }
 
-    /// How many groups there can be beside the root's: the kernel goes by the smallest number of all resources.
+    /// How many groups there can be beside the root's.
     #[must_use]
     pub fn groups(&self) -> u32 {
-        let cache = self.cache.as_ref().ok().map(|cache| cache.closids);
-        let bandwidth = self.bandwidth.as_ref().ok().map(|bandwidth| bandwidth.closids);
-        [cache, bandwidth].into_iter().flatten().min().unwrap_or(0).saturating_sub(1)
+        self.closids.saturating_sub(1)
     }
+}
+
+fn closids(info: &Path) -> Result<u32, KernelError> {
+    let mut fewest = None;
+    for resource in child_folders(info).map_err(file::failed("list", info))? {
+        let path = info.join(resource).join("num_closids");
+        if path.is_file() {
+            let closids = file::read_number(&path)?;
+            fewest = Some(fewest.map_or(closids, |fewest: u32| fewest.min(closids)));
+        }
+    }
+    Ok(fewest.unwrap_or(0))
 }
 
 fn cache(info: &Path) -> Result<Found<CacheInfo>, KernelError> {
-    for level in ["L3", "L2"] {
-        let plain = vec![level.to_owned()];
-        let divided = vec![format!("{level}CODE"), format!("{level}DATA")];
-        for lines in [divided, plain] {
-            // CODE and DATA say the same: they are two views of one cache.
-            let folder = info.join(&lines[0]);
-            if folder.join("cbm_mask").is_file() {
-                return cache_in(&folder, lines).map(Ok);
-            }
-        }
+    let [l3, l2] = [cache_of("L3", info), cache_of("L2", info)];
+    match (l3, l2) {
+        (Some(lines), beside) => cache_in(info, lines, beside.map(|_| "L2")).map(Ok),
+        (None, Some(lines)) => cache_in(info, lines, None).map(Ok),
+        (None, None) => Ok(Err(Absent(
+            "this machine cannot divide its last-level cache: resctrl has neither info/L3 nor info/L2"
+                .to_owned(),
+        ))),
     }
-    Ok(Err(Absent(
-        "this machine cannot divide its last-level cache: resctrl has neither info/L3 nor info/L2".to_owned(),
-    )))
 }
 
-fn cache_in(folder: &Path, lines: Vec<String>) -> Result<CacheInfo, KernelError> {
+/// The lines of a cache that can be divided: code and data apart, or one.
+fn cache_of(level: &str, info: &Path) -> Option<Vec<String>> {
+    let divided = vec![format!("{level}CODE"), format!("{level}DATA")];
+    let there = |lines: &Vec<String>| info.join(&lines[0]).join("cbm_mask").is_file();
+    [divided, vec![level.to_owned()]].into_iter().find(there)
+}
+
+fn cache_in(
+    info: &Path,
+    lines: Vec<String>,
+    left_whole: Option<&'static str>,
+) -> Result<CacheInfo, KernelError> {
+    // CODE and DATA say the same: they are two views of one cache.
+    let folder = info.join(&lines[0]);
     let mask_file = folder.join("cbm_mask");
     let mask = read_mask(&mask_file)?;
     if mask == 0 {
@@ -157,6 +182,7 @@ fn cache_in(folder: &Path, lines: Vec<String>) -> Result<CacheInfo, KernelError>
         shareable: if shareable.exists() { read_mask(&shareable)? } else { 0 },
         sparse: sparse.exists() && file::read_number::<u32>(&sparse)? != 0,
         closids: file::read_number(&folder.join("num_closids"))?,
+        left_whole,
     })
 }
 
@@ -203,138 +229,4 @@ fn read_mask(path: &Path) -> Result<u64, KernelError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use proptest::prelude::*;
-    use tempfile::TempDir;
-
-    use super::*;
-
-    fn machine(files: &[(&str, &str)]) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = folder.path().join("info").join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        folder
-    }
-
-    fn read(folder: &TempDir, mebibytes: bool) -> Result<Info, KernelError> {
-        Info::read(&ResctrlMount { point: folder.path().to_owned(), mebibytes })
-    }
-
-    const CACHE: [(&str, &str); 5] = [
-        ("cbm_mask", "fffff\n"),
-        ("min_cbm_bits", "2\n"),
-        ("num_closids", "16\n"),
-        ("shareable_bits", "c0000\n"),
-        ("sparse_masks", "0\n"),
-    ];
-
-    fn with_cache<'a>(names: &[&str], others: &[(&'a str, &'a str)]) -> TempDir {
-        let cache = names.iter().flat_map(|name| CACHE.map(|(file, text)| (format!("{name}/{file}"), text)));
-        let cache: Vec<_> = cache.collect();
-        let files: Vec<_> =
-            cache.iter().map(|(path, text)| (path.as_str(), *text)).chain(others.to_vec()).collect();
-        machine(&files)
-    }
-
-    const MB: [(&str, &str); 4] = [
-        ("MB/bandwidth_gran", "10\n"),
-        ("MB/delay_linear", "1\n"),
-        ("MB/min_bandwidth", "10\n"),
-        ("MB/num_closids", "8\n"),
-    ];
-
-    #[test]
-    fn finds_the_mount_and_its_unit() {
-        let line = |options: &str| {
-            format!("40 23 0:35 / /sys/fs/res\\040ctrl rw,nosuid shared:9 - resctrl resctrl {options}\n")
-        };
-        let mount = |mebibytes| ResctrlMount { point: "/sys/fs/res ctrl".into(), mebibytes };
-        let before = "23 1 0:20 / / rw - ext4 /dev/vda rw\n";
-        assert_eq!(ResctrlMount::parse(&(before.to_owned() + &line("rw,cdp"))), Some(mount(false)));
-        assert_eq!(ResctrlMount::parse(&line("rw,cdp,mba_MBps")), Some(mount(true)));
-        assert_eq!(ResctrlMount::parse(before), None);
-        assert_eq!(
-            ResctrlMount::parse("40 23 0:35 /group /bound rw - resctrl resctrl rw\n"),
-            None,
-            "a part of one"
-        );
-    }
-
-    #[test]
-    fn a_machine_without_it_is_told_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("mountinfo");
-        fs::write(&file, "23 1 0:20 / / rw - ext4 /dev/vda rw\n").unwrap();
-        let error = ResctrlMount::find(&file).unwrap_err();
-        assert!(
-            matches!(&error, KernelError::NoResctrl { .. }) && error.to_string().contains("mount -t resctrl"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn reads_an_intel_machine() {
-        let mon =
-            [("L3_MON/num_rmids", "128\n"), ("L3_MON/mon_features", "llc_occupancy\nmbm_total_bytes\n")];
-        let folder = with_cache(&["L3"], &[&MB[..], &mon].concat());
-        let info = read(&folder, false).unwrap();
-        let cache = info.cache.clone().unwrap();
-        assert_eq!((cache.lines, cache.mask, cache.fewest), (vec!["L3".to_owned()], 0xf_ffff, 2));
-        assert_eq!((cache.shareable, cache.sparse, cache.closids), (0xc_0000, false, 16));
-        assert_eq!(
-            info.bandwidth,
-            Ok(BandwidthInfo { unit: Unit::Percent, minimum: 10, step: 10, closids: 8 })
-        );
-        assert_eq!(info.monitoring.as_ref().unwrap().features, ["llc_occupancy", "mbm_total_bytes"]);
-        assert_eq!(info.groups(), 7, "the smallest number counts, and the root has one");
-        assert_eq!(read(&folder, true).unwrap().bandwidth.unwrap().unit, Unit::Mebibytes);
-    }
-
-    #[test]
-    fn a_nonlinear_scale_is_amds() {
-        let files = [
-            ("MB/bandwidth_gran", "1"),
-            ("MB/delay_linear", "0"),
-            ("MB/min_bandwidth", "0"),
-            ("MB/num_closids", "16"),
-        ];
-        let info = read(&machine(&files), false).unwrap();
-        assert_eq!(info.bandwidth.unwrap().unit, Unit::EighthsOfGigabyte);
-        assert!(info.cache.unwrap_err().0.contains("info/L3"));
-        assert!(info.monitoring.unwrap_err().0.contains("L3_MON"));
-    }
-
-    #[test]
-    fn code_and_data_are_two_lines_of_one_cache_and_the_l3_goes_before_the_l2() {
-        let cdp = read(&with_cache(&["L2", "L3CODE", "L3DATA"], &[]), false).unwrap();
-        assert_eq!(cdp.cache.unwrap().lines, ["L3CODE", "L3DATA"]);
-        let l2 = read(&with_cache(&["L2"], &[("L3_MON/mon_features", ""), ("L3_MON/num_rmids", "1")]), false)
-            .unwrap();
-        assert_eq!(l2.cache.unwrap().lines, ["L2"]);
-        assert!(l2.bandwidth.unwrap_err().0.contains("info/MB"));
-    }
-
-    #[test]
-    fn a_machine_that_offers_nothing_has_no_groups() {
-        assert_eq!(read(&machine(&[]), false).unwrap().groups(), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn odd_files_are_named_and_never_panic(text in "\\PC{0,12}", mounts in "(/| |-|resctrl|rw|\\PC){0,30}") {
-            let _ = ResctrlMount::parse(&mounts);
-            for which in ["L3/cbm_mask", "L3/min_cbm_bits", "MB/delay_linear", "MB/bandwidth_gran"] {
-                let folder = with_cache(&["L3"], &MB);
-                fs::write(folder.path().join("info").join(which), &text).unwrap();
-                if let Err(error) = read(&folder, false) {
-                    prop_assert!(error.to_string().contains(which), "{}", error);
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -53,12 +53,6 @@ pub fn widest(all: u64, forbidden: u64) -> u64 {
     (1..=all.count_ones()).rev().find_map(|ways| place(all, ways, none)).unwrap_or(0)
 }
 
-/// How many bytes the ways of `mask` hold.
-#[must_use]
-pub fn bytes_of(mask: u64, bytes_per_way: f64) -> f64 {
-    f64::from(mask.count_ones()) * bytes_per_way
-}
-
 fn run_of(ways: u32) -> Option<u64> {
     (1..=u64::BITS).contains(&ways).then(|| u64::MAX >> (u64::BITS - ways))
 }

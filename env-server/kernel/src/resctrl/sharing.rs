@@ -21,6 +21,10 @@ impl Need {
     pub fn and(self, other: Self) -> Self {
         Self { ways: self.ways.max(other.ways), bandwidth: self.bandwidth.max(other.bandwidth) }
     }
+
+    fn at_most(self, whole: Self) -> Self {
+        Self { ways: self.ways.min(whole.ways), bandwidth: self.bandwidth.min(whole.bandwidth) }
+    }
 }
 
 /// Containers that have one group together.
@@ -34,16 +38,16 @@ pub struct Share {
 
 /// Divides containers into at most `groups` groups, in the order of their first members. Everybody has a group alone where
 /// there are enough. Else two groups become one, again and again, those first for which this is the least generous: the sum
-/// over their members of what they get beyond their need, as shares of `full`, so that equal needs come first; of equals the
-/// first. No group at all when `groups` is zero.
+/// over their members of what they get beyond their need, as shares of the `whole` machine, so that equal needs come first; of
+/// equals the first. A need beyond the whole is one of the whole. No group at all when `groups` is zero.
 #[must_use]
-pub fn share(needs: &[Need], full: Need, groups: usize) -> Vec<Share> {
+pub fn share(needs: &[Need], whole: Need, groups: usize) -> Vec<Share> {
     if groups == 0 {
         return Vec::new();
     }
     let mut shares = alone_or_with_equals(needs, groups);
     while shares.len() > groups {
-        let Some((left, right)) = cheapest_pair(&shares, full) else { break };
+        let Some((left, right)) = cheapest_pair(&shares, whole) else { break };
         let absorbed = shares.remove(right);
         let kept = &mut shares[left];
         kept.need = kept.need.and(absorbed.need);
@@ -71,18 +75,19 @@ fn alone_or_with_equals(needs: &[Need], groups: usize) -> Vec<Share> {
 }
 
 /// The pair (left before right) that costs least to join.
-fn cheapest_pair(shares: &[Share], full: Need) -> Option<(usize, usize)> {
+fn cheapest_pair(shares: &[Share], whole: Need) -> Option<(usize, usize)> {
     let pairs = (0..shares.len()).flat_map(|left| (left + 1..shares.len()).map(move |right| (left, right)));
-    pairs.min_by_key(|(left, right)| cost_of_joining(&shares[*left], &shares[*right], full))
+    pairs.min_by_key(|(left, right)| cost_of_joining(&shares[*left], &shares[*right], whole))
 }
 
-/// What joining adds to what the members get beyond their need, in units of `1 / (full ways * full bandwidth)`: each member
+/// What joining adds to what the members get beyond their need, in units of `1 / (whole ways * whole bandwidth)`: each member
 /// gets as much more as its group does.
-fn cost_of_joining(left: &Share, right: &Share, full: Need) -> u128 {
-    let joined = left.need.and(right.need);
+fn cost_of_joining(left: &Share, right: &Share, whole: Need) -> u128 {
+    let joined = left.need.and(right.need).at_most(whole);
     let added = |share: &Share| {
-        let more = u128::from(joined.ways - share.need.ways) * u128::from(full.bandwidth.max(1))
-            + u128::from(joined.bandwidth - share.need.bandwidth) * u128::from(full.ways.max(1));
+        let need = share.need.at_most(whole);
+        let more = u128::from(joined.ways - need.ways) * u128::from(whole.bandwidth.max(1))
+            + u128::from(joined.bandwidth - need.bandwidth) * u128::from(whole.ways.max(1));
         more * share.members.len() as u128
     };
     added(left) + added(right)
@@ -123,6 +128,15 @@ mod tests {
         let two = share(&needs, FULL, 2);
         assert_eq!(members(&two), [vec![0, 2, 3], vec![1, 4]]);
         assert_eq!((two[0].need, two[1].need), (need(5, 40), need(19, 100)));
+    }
+
+    #[test]
+    fn bandwidth_counts_also_where_no_limit_is_a_number_beyond_all_memory() {
+        // In MiB/s on a machine that delivers 1000: 100 is nearer to 110 than to 900 or to no limit, whatever the ways.
+        let whole = need(20, 1000);
+        let needs = [need(4, 100), need(4, 900), need(5, 110), need(4, u32::MAX)];
+        assert_eq!(members(&share(&needs, whole, 3)), [vec![0, 2], vec![1], vec![3]]);
+        assert_eq!(members(&share(&needs, whole, 2)), [vec![0, 2], vec![1, 3]]);
     }
 
     #[test]

@@ -242,6 +242,7 @@ impl Machine {
     /// # Errors
     /// As the kernel: EINVAL for what is no valid value, ESRCH for a task that is not there, E2BIG for more than a page.
     pub fn write(&mut self, path: &[&str], bytes: &[u8], writer: u32, now: u64) -> Result<(), Errno> {
+        self.count_change()?;
         let (name, parent) = path.split_last().ok_or(Errno::EISDIR)?;
         if self.kind(path) != Some(Kind::Writable) {
             return Err(Errno::ENOENT);

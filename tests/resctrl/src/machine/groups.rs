@@ -16,6 +16,7 @@ impl Machine {
     /// # Errors
     /// As the kernel: EEXIST, EPERM, EINVAL for a name with a newline, ENOSPC when out of CLOSIDs, RMIDs or ways.
     pub fn mkdir(&mut self, path: &[&str]) -> Result<(), Errno> {
+        self.count_change()?;
         let Some((name, parent)) = path.split_last() else { return Err(Errno::EEXIST) };
         let siblings = self.list(parent)?;
         if siblings.iter().any(|(sibling, _)| sibling == name) {
@@ -71,6 +72,7 @@ impl Machine {
     /// # Errors
     /// As the kernel: ENOENT, and EPERM for what is no group or the root's.
     pub fn rmdir(&mut self, path: &[&str], now: u64) -> Result<(), Errno> {
+        self.count_change()?;
         match self.folder(path).ok_or(Errno::ENOENT)? {
             Folder::Group(Place { control, monitor: None }) if control != ROOT => {
                 self.remove_control(&control, now);

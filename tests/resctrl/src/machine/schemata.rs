@@ -118,7 +118,7 @@ impl Machine {
                 Line::Cache(cache) => {
                     for domain in &cache.domains {
                         let mask = self.free_ways(group, cache, *domain);
-                        if mask.count_ones() < cache.fewest.max(1) {
+                        if mask.count_ones() < cache.fewest {
                             return refuse(Errno::ENOSPC, format!("No space on {name}:{domain}"));
                         }
                         of_line.insert(*domain, mask);

@@ -100,7 +100,7 @@ fn masks_that_the_hardware_cannot_hold_are_refused_with_the_reason() {
         assert!(said.contains(reason), "{mask}: {said}");
     }
     assert!(machine("haswell").reason("schemata", "L3:0=1\n").contains("at least 2 bits"));
-    machine("amd").put("schemata", "L3:0=f0f\n").unwrap();
+    machine("amd").put("schemata", "L3:0=f0f;1=0\n").unwrap();
     intel.put("schemata", "L3:1=0xff00;\n").unwrap();
     assert_eq!(intel.show("schemata").lines().last(), Some("L3:0=fffff;1=ff00"));
     assert_eq!(intel.show("info/last_cmd_status"), "ok\n");
@@ -144,7 +144,15 @@ fn a_write_is_all_or_nothing() {
 
 #[test]
 fn groups_are_as_many_as_classes_of_service() {
-    for (flavour, groups) in [("intel", 7), ("intel-cdp", 3), ("intel-l2", 3), ("haswell", 3), ("amd", 15)] {
+    for (flavour, groups) in [
+        ("intel", 7),
+        ("intel-cdp", 3),
+        ("intel-l2", 3),
+        ("intel-both", 7),
+        ("intel-cdpl2", 3),
+        ("haswell", 3),
+        ("amd", 15),
+    ] {
         let mut machine = machine(flavour);
         for number in 0..groups {
             machine.make(&format!("g{number}")).unwrap();
@@ -154,6 +162,20 @@ fn groups_are_as_many_as_classes_of_service() {
         machine.remove("g0").unwrap();
         machine.make("one-more").unwrap();
     }
+}
+
+#[test]
+fn a_stopped_machine_refuses_changes_and_shows_what_it_holds() {
+    let mut intel = machine("intel");
+    intel.freeze_after(2);
+    intel.make("g").unwrap();
+    assert_eq!(intel.put("g/schemata", "L3:0=0\n"), Err(Errno::EINVAL), "counts as well");
+    let text = intel.show("g/schemata");
+    assert_eq!(intel.put("g/schemata", "L3:0=f\n"), Err(Errno::EIO));
+    assert_eq!((intel.make("h"), intel.remove("g")), (Err(Errno::EIO), Err(Errno::EIO)));
+    assert_eq!(intel.show("g/schemata"), text);
+    assert_eq!((intel.thaw(), intel.thaw()), (3, 0));
+    intel.remove("g").unwrap();
 }
 
 #[test]
@@ -342,7 +364,7 @@ proptest! {
         for cache in &machine.hardware.caches {
             for domain in &cache.domains {
                 let ways = machine.groups[ROOT].ways(cache, *domain);
-                prop_assert!(ways & !cache.mask() == 0 && ways.count_ones() >= cache.fewest.max(1));
+                prop_assert!(ways & !cache.mask() == 0 && ways.count_ones() >= cache.fewest);
             }
         }
     }

@@ -1,13 +1,15 @@
-//! A node that lends caches and memory bandwidth: real cgroups and processes, over the emulator and over real hardware
-//! where `BALLAST_TEST_RESCTRL` names it.
+//! A node that lends caches and memory bandwidth: real cgroups and processes, over the emulator and over real hardware where
+//! there is some.
 //!
 //! What a lender does with every resource is tested beside it: here is what only resctrl brings.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod model;
 mod scene;
+mod stopped;
 #[path = "../support/mod.rs"]
 mod support;
+mod theirs;
 
 use std::fs;
 
@@ -24,26 +26,34 @@ use support::{Process, allows, stage};
 fn caches_and_bandwidth_are_lent_and_taken_back() {
     for flavour in ["intel", "intel-cdp", "intel-mbps", "amd", "amd-cdp", "real"] {
         let Some(stage) = stage("caches_and_bandwidth_are_lent_and_taken_back", flavour) else { continue };
+        let info = stage.node().info();
         let scene = Scene::new(&stage, &["geo", "rate"]);
         let mut node = scene.node();
-        let asked = llc(4e6).or(bandwidth(20e9));
+        // Real hardware may have only one of both.
+        let cache = info.cache.is_ok().then(|| llc(4e6)).unwrap_or_default();
+        let memory = info.bandwidth.is_ok().then(|| bandwidth(20e9)).unwrap_or_default();
+        let asked = cache.or(memory);
+        let free = state(&mut node, "geo", START).limits.among(&asked);
         let applied = apply(&mut node, &[("geo", asked)], START).remove(0);
-        assert_eq!(caches(&applied.before), FREE, "{flavour}");
+        assert_eq!(applied.before, free, "{flavour}");
+        let (told_cache, told_memory) = (applied.applied.llc, applied.applied.memory_bandwidth);
+        assert!(cache.llc.is_none() || allows(told_cache, 4e6) && told_cache != FREE.0, "{flavour}");
         assert!(
-            allows(applied.applied.llc, 4e6) && allows(applied.applied.memory_bandwidth, 20e9),
+            memory.memory_bandwidth.is_none() || allows(told_memory, 20e9) && told_memory != FREE.1,
             "{flavour}"
         );
-        assert!(applied.applied.llc != FREE.0 && applied.applied.memory_bandwidth != FREE.1, "{flavour}");
         let geo = state(&mut node, "geo", START);
         assert_eq!(caches(&geo.limits), caches(&applied.applied), "{flavour}: what is told is in force");
-        assert_eq!((caches(&geo.baseline), geo.drift.iter().count()), (FREE, 0));
+        assert_eq!((caches(&geo.baseline), geo.drift.iter().count()), (caches(&free), 0));
         assert!(scene.is_limited("geo") && !scene.is_limited("rate"));
-        // The other one is left as it is.
-        let changed = apply(&mut node, &[("geo", llc(8e6))], START).remove(0);
-        assert!(changed.applied.memory_bandwidth.is_none());
-        assert_eq!(state(&mut node, "geo", START).limits.memory_bandwidth, applied.applied.memory_bandwidth);
+        if info.cache.is_ok() {
+            // The other one is left as it is.
+            let changed = apply(&mut node, &[("geo", llc(8e6))], START).remove(0);
+            assert!(changed.applied.memory_bandwidth.is_none());
+            assert_eq!(state(&mut node, "geo", START).limits.memory_bandwidth, told_memory);
+        }
         node.expire(LEASE);
-        assert_eq!(caches(&state(&mut node, "geo", LEASE).limits), FREE);
+        assert_eq!(caches(&state(&mut node, "geo", LEASE).limits), caches(&free));
         assert!(!scene.is_limited("geo") && stage.ours().is_empty(), "{flavour}: {:?}", stage.ours());
     }
 }
@@ -73,6 +83,79 @@ fn what_a_machine_cannot_limit_is_said_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_second_cache_that_is_left_whole_is_told() {
+    for (flavour, ending) in
+        [("intel-both", "7 groups; the L2 is left whole"), ("intel-cdpl2", "3 groups; the L2 is left whole")]
+    {
+        let Some(stage) = stage("a_second_cache_that_is_left_whole_is_told", flavour) else { return };
+        let scene = Scene::new(&stage, &[]);
+        let machine =
+            Machine::new(scene.tree.hierarchy().clone(), Roots::default(), Cores::new(2.0).unwrap());
+        let told = machine.with_resctrl(&stage.mount, None).capabilities();
+        let Some(Capability::Available { mechanism }) = told.llc else { panic!("{told:?}") };
+        assert!(mechanism.starts_with("resctrl L3: ") && mechanism.ends_with(ending), "{mechanism}");
+    }
+}
+
+#[test]
+fn memory_bandwidth_is_given_back_also_without_a_peak() {
+    let Some(stage) = stage("memory_bandwidth_is_given_back_also_without_a_peak", "intel") else { return };
+    let scene = Scene::new(&stage, &["geo"]);
+    let mut node = scene.node();
+    apply(&mut node, &[("geo", llc(4e6).or(bandwidth(20e9)))], START);
+    drop(node);
+    // As `ballast-env-server restore` does, which is told no peak.
+    let node = scene.node_with(None);
+    assert_eq!((node.loans(), scene.journal().load().unwrap().len()), (0, 0));
+    assert!(!scene.is_limited("geo") && stage.ours().is_empty());
+}
+
+#[test]
+fn what_cannot_be_taken_over_is_not_given_back_until_it_can() {
+    let Some(stage) = stage("what_cannot_be_taken_over_is_not_given_back_until_it_can", "intel") else {
+        return;
+    };
+    let scene = Scene::new(&stage, &["geo", "rate"]);
+    let mut node = scene.node();
+    apply(
+        &mut node,
+        &[("geo", llc(4e6)), ("rate", Limits::of_cpu(Limit::At(Cores::new(0.5).unwrap())))],
+        START,
+    );
+    drop(node);
+    let other = fs::File::open(stage.mount.point.join("info")).unwrap();
+    other.lock().unwrap();
+    let mut node = scene.node();
+    assert_eq!(node.loans(), 1, "the CPU's is restored");
+    assert!(scene.is_limited("geo"), "and who says that it is restored would be wrong");
+    drop(other);
+    node.expire(LEASE);
+    assert_eq!((node.loans(), scene.journal().load().unwrap().len()), (0, 0));
+    assert!(!scene.is_limited("geo") && stage.ours().is_empty());
+}
+
+#[test]
+fn a_plan_that_fails_leaves_everybody_the_need_that_was_its_own() {
+    let Some(stage) = stage("a_plan_that_fails_leaves_everybody_the_need_that_was_its_own", "haswell") else {
+        return;
+    };
+    let scene = Scene::new(&stage, &["a", "b", "d"]);
+    // Which leaves two.
+    let theirs = stage.foreign("group");
+    let mut node = scene.node();
+    let asked = |share: f64| llc(20e6 * share);
+    apply(&mut node, &[("a", asked(0.1)), ("b", asked(0.3))], START);
+    let alone = state(&mut node, "b", START).limits.llc;
+    apply(&mut node, &[("d", asked(0.4))], START);
+    assert_ne!(state(&mut node, "b", START).limits.llc, alone, "it shares a group with d");
+    theirs.0.take(&Procs::new("/proc".into()), &*scene.processes["a"].family()).unwrap();
+    node.apply(&plan(&[("b", asked(0.35)), ("a", asked(0.2))]), START).unwrap_err();
+    node.restore(&named("d"), START).unwrap();
+    assert_eq!(state(&mut node, "b", START).limits.llc, alone);
+    assert!(node.close(START).is_empty());
+}
+
+#[test]
 fn containers_that_share_a_group_are_told_and_it_is_no_drift() {
     let Some(stage) = stage("containers_that_share_a_group_are_told_and_it_is_no_drift", "haswell") else {
         return;
@@ -86,6 +169,8 @@ fn containers_that_share_a_group_are_told_and_it_is_no_drift() {
     let applied = apply(&mut node, &[("d", asked(0.35))], START).remove(0);
     assert_eq!(applied.shared_with, [named("b")], "whose need is nearest");
     assert!(allows(applied.applied.llc, 7e6));
+    (0..2).for_each(|_| node.sample());
+    assert!(state(&mut node, "b", START).unmeasured.llc.unwrap().contains("shares"));
     // The group grew for b too, which is nobody else's doing.
     let b = state(&mut node, "b", START);
     assert!(allows(b.limits.llc, 7e6) && b.drift.iter().next().is_none(), "{b:?}");
@@ -96,32 +181,6 @@ fn containers_that_share_a_group_are_told_and_it_is_no_drift() {
     assert_eq!(node.loans(), 3);
     assert!(node.close(START).is_empty());
     assert!(names.iter().all(|name| !scene.is_limited(name)));
-}
-
-#[test]
-fn a_group_that_somebody_changed_is_left_alone_until_its_lease_ends() {
-    let Some(stage) = stage("a_group_that_somebody_changed_is_left_alone_until_its_lease_ends", "intel")
-    else {
-        return;
-    };
-    let scene = Scene::new(&stage, &["geo", "rate"]);
-    let mut node = scene.node();
-    apply(&mut node, &[("geo", llc(4e6))], START);
-    let file = stage.mount.point.join("ballast-0/schemata");
-    fs::write(&file, "L3:0=7f;1=7f\n").unwrap();
-    let theirs = fs::read_to_string(&file).unwrap();
-    let geo = state(&mut node, "geo", START);
-    assert!(geo.drift.llc.as_ref().unwrap().contains("somebody else"), "{:?}", geo.drift);
-    assert!(geo.drift.memory_bandwidth.is_none());
-    // Neither a plan for it nor one for another container writes over it.
-    let applied = apply(&mut node, &[("geo", llc(2e6)), ("rate", llc(6e6))], START);
-    assert_eq!(applied[0].applied.llc, geo.limits.llc);
-    assert_eq!(fs::read_to_string(&file).unwrap(), theirs);
-    assert!(scene.is_limited("rate"));
-    // Once: it is told, and not again each second.
-    assert_eq!(state(&mut node, "geo", START).drift.iter().count(), 1);
-    node.expire(LEASE);
-    assert!(stage.ours().is_empty() && !scene.is_limited("geo"), "the group was Ballast's own");
 }
 
 #[test]
@@ -139,28 +198,6 @@ fn a_restart_after_a_kill_frees_everybody() {
         assert_eq!(caches(&state(&mut node, name, START).limits), FREE);
         assert!(!scene.is_limited(name));
     }
-}
-
-#[test]
-fn a_container_in_somebody_elses_group_says_so() {
-    let Some(stage) = stage("a_container_in_somebody_elses_group_says_so", "intel") else { return };
-    let scene = Scene::new(&stage, &["geo", "rate"]);
-    let theirs = stage.foreign("group");
-    let procs = Procs::new("/proc".into());
-    theirs.0.take(&procs, &*scene.processes["geo"].family()).unwrap();
-    let mut node = scene.node();
-    let reason = state(&mut node, "geo", START).missing.llc.unwrap();
-    assert!(reason.contains("somebody else"), "{reason}");
-    let changes = [("rate", llc(4e6)), ("geo", llc(4e6))];
-    assert!(matches!(node.apply(&plan(&changes), START), Err(NodeError::Invalid { .. })));
-    assert!(!scene.is_limited("rate"), "all or nothing");
-    // Later than the look: found out when it is written, and undone.
-    apply(&mut node, &[("rate", llc(4e6))], START);
-    theirs.0.take(&procs, &*scene.processes["rate"].family()).unwrap();
-    let error = node.apply(&plan(&[("rate", llc(6e6))]), START).unwrap_err();
-    assert!(error.to_string().contains("somebody else"), "{error}");
-    node.close(START);
-    assert_eq!(stage.group_of(scene.processes["rate"].id()), Some(theirs.0.clone()), "where they put it");
 }
 
 #[test]
@@ -201,9 +238,14 @@ fn what_a_limited_container_uses_is_measured() {
     let used = usage(&mut node).unwrap();
     assert_eq!(used.llc, Some(Bytes::new(1.5e6).unwrap()));
     assert_eq!(used.memory_bandwidth, Some(BytesPerSecond::ZERO));
+    assert_eq!(used.memory_bandwidth_local, Some(BytesPerSecond::ZERO));
+    assert_eq!(state(&mut node, "geo", START).unmeasured.iter().count(), 0);
     emulated.set("ballast-0 1 mbm_total_bytes Unavailable");
     node.sample();
     let used = usage(&mut node).unwrap();
     assert!(used.llc.is_some() && used.memory_bandwidth.is_none(), "absent, never zero");
+    assert!(used.memory_bandwidth_local.is_some());
+    let reasons = state(&mut node, "geo", START).unmeasured;
+    assert!(reasons.memory_bandwidth.unwrap().contains("Unavailable") && reasons.llc.is_none());
     assert!(node.close(START).is_empty());
 }

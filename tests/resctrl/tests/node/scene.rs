@@ -21,7 +21,7 @@ use ballast_env_server::{
     machine::{Machine, Roots},
     metrics::Metrics,
 };
-use ballast_kernel::{Cgroup, CgroupTree, Hierarchy};
+use ballast_kernel::{Cgroup, CgroupTree, Hierarchy, resctrl::Group};
 use tempfile::TempDir;
 
 use crate::support::{PEAK, Process, Stage};
@@ -64,22 +64,35 @@ impl<'a> Scene<'a> {
 
     /// A node that begins: after another one that was killed, if there was one.
     pub(crate) fn node(&self) -> Lender {
-        let peak = BytesPerSecond::new(PEAK).unwrap();
+        self.node_with(Some(BytesPerSecond::new(PEAK).unwrap()))
+    }
+
+    /// The same with another peak configured, or none.
+    pub(crate) fn node_with(&self, peak: Option<BytesPerSecond>) -> Lender {
         let machine = Machine::new(self.tree.hierarchy().clone(), Roots::default(), Cores::new(2.0).unwrap());
         let means = Means {
-            machine: machine.with_resctrl(&self.stage.mount, Some(peak)),
+            machine: machine.with_resctrl(&self.stage.mount, peak),
             discovery: Discovery::of_parents(&[self.parent.path().clone()]),
             sample_interval: Duration::ZERO,
             clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::default()),
-            journal: Journal::new(self.state.path(), "this boot"),
+            journal: self.journal(),
         };
         Lender::open(means, START).unwrap()
     }
 
+    pub(crate) fn journal(&self) -> Journal {
+        Journal::new(self.state.path(), "this boot")
+    }
+
+    /// The group of Ballast's that the container's process is in.
+    pub(crate) fn group_of(&self, name: &str) -> Option<Group> {
+        self.stage.group_of(self.processes[name].id())
+    }
+
     /// Whether the container's process is in a group of Ballast's.
     pub(crate) fn is_limited(&self, name: &str) -> bool {
-        self.stage.group_of(self.processes[name].id()).is_some()
+        self.group_of(name).is_some()
     }
 }
 

@@ -26,7 +26,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-/// Names a real resctrl mount to run the suite on as well.
+/// Names a real resctrl mount to run the suite on as well, whoever else uses it.
 const REAL: &str = "BALLAST_TEST_RESCTRL";
 /// A real mount is used by one test at a time: they would sweep each other's groups.
 static REAL_IS_BUSY: Mutex<()> = Mutex::new(());
@@ -100,9 +100,23 @@ impl Emulator {
 
     /// Sets a counter: `GROUP DOMAIN EVENT VALUE`.
     pub(crate) fn set(&self, counter: &str) {
-        writeln!(self.input.as_ref().unwrap(), "{counter}").unwrap();
+        assert_eq!(self.ask(counter), "ok", "{counter}");
+    }
+
+    /// Lets so many more changes pass, and refuses all later ones.
+    pub(crate) fn freeze_after(&self, changes: u32) {
+        assert_eq!(self.ask(&format!("freeze {changes}")), "ok");
+    }
+
+    /// Ends that, and answers whether any was refused.
+    pub(crate) fn thaw(&self) -> bool {
+        self.ask("thaw") != "0"
+    }
+
+    fn ask(&self, line: &str) -> String {
+        writeln!(self.input.as_ref().unwrap(), "{line}").unwrap();
         let answer = self.answers.lock().unwrap_or_else(PoisonError::into_inner).next();
-        assert_eq!(answer.unwrap().unwrap(), "ok", "{counter}");
+        answer.unwrap().unwrap()
     }
 }
 
@@ -123,14 +137,19 @@ impl Drop for Emulator {
     reason = "a test has no command line: the variable says where the hardware is"
 )]
 fn real() -> Result<Stage, String> {
-    let Ok(point) = std::env::var(REAL) else {
-        return Err(format!("{REAL} names no real resctrl mount"));
-    };
     let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
-    let mount = ResctrlMount::parse(&mounts).filter(|mount| mount.point == Path::new(&point));
-    let mount = mount.ok_or_else(|| format!("{point} is not where resctrl is mounted"))?;
+    let mount = ResctrlMount::parse(&mounts);
+    let mount =
+        mount.ok_or_else(|| "no real resctrl is mounted (mount -t resctrl resctrl /sys/fs/resctrl)")?;
     let busy = REAL_IS_BUSY.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Stage { name: "real".to_owned(), mount, emulated: None, _busy: Some(busy) })
+    let named = std::env::var(REAL).is_ok_and(|point| mount.point == Path::new(&point));
+    // Where there is no group but the root's, there is nobody whose classes of service the tests could take away.
+    let groups = Groups::new(&mount.point).names().map_err(|error| error.to_string())?;
+    if named || groups.is_empty() && geteuid().is_root() {
+        return Ok(Stage { name: "real".to_owned(), mount, emulated: None, _busy: Some(busy) });
+    }
+    let point = mount.point.display();
+    Err(format!("somebody has groups in {point}: {REAL}={point} runs the tests there all the same, as root"))
 }
 
 impl Stage {
@@ -232,7 +251,7 @@ impl Process {
 
     /// As the container of this name.
     pub(crate) fn container(&self, node: &ResctrlNode, name: &str) -> ResctrlControl {
-        node.container(CgroupPath::new(name).unwrap(), self.family())
+        node.container(CgroupPath::new(name).unwrap(), Some(self.id().into()), self.family())
     }
 
     pub(crate) fn end(&mut self) {

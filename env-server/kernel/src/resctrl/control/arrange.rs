@@ -9,13 +9,12 @@ use tracing::{info, warn};
 
 use super::{
     Pids,
-    books::{Held, Holders},
+    books::{Held, Holders, Member},
     gone_is_none,
     hardware::Hardware,
 };
 use crate::{
     error::KernelError,
-    path::CgroupPath,
     resctrl::{
         group::{Group, GroupName},
         schemata::{PerDomain, Schemata},
@@ -24,11 +23,21 @@ use crate::{
 };
 
 /// What every container needs, and its processes.
-pub(super) type Wanted = BTreeMap<CgroupPath, (Need, Pids)>;
+pub(super) type Wanted = BTreeMap<Member, (Need, Pids)>;
+
+/// Groups whose limits were looked at, and written where they had to be: as read back.
+pub(super) type Filled = BTreeMap<GroupName, Schemata>;
+
+/// What is to be left alone.
+pub(super) struct Theirs {
+    /// Groups whose limits somebody else changed: they keep them while no member comes and none of them is touched.
+    pub(super) disturbed: BTreeSet<GroupName>,
+    /// Names of groups that somebody removed, and that the books still speak of.
+    pub(super) lost: BTreeSet<GroupName>,
+}
 
 /// Gives every container of `wanted` a group, and removes the groups of `before` that are not needed any more. Tasks are
-/// moved of those containers whose group is another than before. Of the `disturbed` groups, those keep the limits that
-/// somebody else gave them whose members are the same as before and none of them touched.
+/// moved of those containers whose group is another than before.
 ///
 /// # Errors
 /// When the kernel refuses; then everything is as before.
@@ -36,22 +45,23 @@ pub(super) fn arrange(
     hardware: &Hardware,
     before: &Holders,
     wanted: &Wanted,
-    touched: &BTreeSet<&CgroupPath>,
-    disturbed: &BTreeSet<GroupName>,
-) -> Result<Holders, KernelError> {
-    let newcomers = wanted.iter().filter(|(name, _)| !before.contains_key(*name));
-    let newcomers = newcomers.map(|(_, (_, pids))| pids.clone()).collect();
+    touched: &BTreeSet<Member>,
+    theirs: &Theirs,
+) -> Result<(Holders, Filled), KernelError> {
     let limits = limits_before(hardware, before)?;
-    let mut work = Work { hardware, before, touched, disturbed, limits, newcomers, created: Vec::new() };
+    let (created, moves) = (Vec::new(), Vec::new());
+    let mut work = Work { hardware, before, touched, theirs, limits, created, moves };
     let after = match work.assign(wanted) {
         Ok(after) => after,
         Err(error) => return Err(work.undo(error)),
     };
-    if let Err(error) = work.fill(&after) {
-        return Err(work.undo(error));
+    match work.fill(&after) {
+        Ok(filled) => {
+            work.remove_unused(&after);
+            Ok((after, filled))
+        }
+        Err(error) => Err(work.undo(error)),
     }
-    work.remove_unused(&after);
-    Ok(after)
 }
 
 fn limits_before(
@@ -69,13 +79,20 @@ fn group(hardware: &Hardware, name: &GroupName) -> Group {
 struct Work<'a> {
     hardware: &'a Hardware,
     before: &'a Holders,
-    touched: &'a BTreeSet<&'a CgroupPath>,
-    disturbed: &'a BTreeSet<GroupName>,
+    touched: &'a BTreeSet<Member>,
+    theirs: &'a Theirs,
     /// Of the groups that were there, as they were.
     limits: BTreeMap<GroupName, Schemata>,
-    /// Containers that had none.
-    newcomers: Vec<Pids>,
     created: Vec<GroupName>,
+    /// Begun, and perhaps not finished.
+    moves: Vec<Move>,
+}
+
+/// Tasks of one container that go from one group to another.
+struct Move {
+    pids: Pids,
+    from: Group,
+    to: Group,
 }
 
 impl Work<'_> {
@@ -84,7 +101,7 @@ impl Work<'_> {
         let needs: Vec<_> = wanted.values().map(|(need, _)| *need).collect();
         let mut capacity = self.hardware.capacity()?.max(self.limits.len()).max(1);
         loop {
-            let shares = share(&needs, self.hardware.full(), capacity);
+            let shares = share(&needs, self.hardware.whole(&needs), capacity);
             match self.names(&shares, wanted) {
                 Ok(names) => return Ok(books(wanted, &shares, &names)),
                 Err(error @ KernelError::OutOfClosids { .. }) => {
@@ -133,7 +150,8 @@ impl Work<'_> {
 
     fn create(&mut self) -> Result<GroupName, KernelError> {
         let taken: BTreeSet<_> = self.hardware.groups.names()?.into_iter().collect();
-        let free = (0..).map(GroupName::ours).find(|name| !taken.contains(name.as_str()));
+        let is_free = |name: &GroupName| !taken.contains(name.as_str()) && !self.theirs.lost.contains(name);
+        let free = (0..).map(GroupName::ours).find(is_free);
         let name = free.unwrap_or_else(|| GroupName::ours(u32::MAX));
         self.hardware.groups.create(&name)?;
         self.created.push(name.clone());
@@ -141,48 +159,57 @@ impl Work<'_> {
     }
 
     /// Writes limits that are not in force yet, and moves tasks.
-    fn fill(&self, after: &Holders) -> Result<(), KernelError> {
+    fn fill(&mut self, after: &Holders) -> Result<Filled, KernelError> {
+        let mut filled = Filled::new();
         for (name, lines) in self.lines(after)? {
             if self.is_left_alone(&name, after) {
                 continue;
             }
             let group = group(self.hardware, &name);
-            let changed = lines.that_differ_from(&group.schemata()?);
-            group.write_schemata(&changed)?;
+            let now = group.schemata()?;
+            let changed = lines.that_differ_from(&now);
+            filled.insert(name, if changed.is_empty() { now } else { group.write_schemata(&changed)? });
         }
-        for (path, held) in after {
-            self.move_in(path, held)?;
+        for (member, held) in after {
+            self.move_in(member, held)?;
         }
-        let root = self.hardware.groups.root();
-        for (_, held) in self.before.iter().filter(|(path, _)| !after.contains_key(*path)) {
-            self.hand_over(held, &root)?;
+        for (member, held) in self.before {
+            if !after.contains_key(member) {
+                self.hand_over(held, self.hardware.groups.root())?;
+            }
         }
-        Ok(())
+        Ok(filled)
     }
 
     /// All tasks of a newcomer, and of who had another group those that were in it: somebody may have put the rest elsewhere.
-    fn move_in(&self, path: &CgroupPath, held: &Held) -> Result<(), KernelError> {
+    fn move_in(&mut self, member: &Member, held: &Held) -> Result<(), KernelError> {
         let to = group(self.hardware, &held.group);
-        match self.before.get(path) {
+        match self.before.get(member) {
             Some(before) if before.group == held.group => Ok(()),
-            Some(before) => self.hand_over(before, &to),
-            None => to.take(&self.hardware.procs, &gone_is_none(&held.pids)).map(drop),
+            Some(before) => self.hand_over(before, to),
+            None => {
+                let from = self.hardware.groups.root();
+                self.moves.push(Move { pids: held.pids.clone(), from, to: to.clone() });
+                to.take(&self.hardware.procs, &gone_is_none(&held.pids)).map(drop)
+            }
         }
     }
 
-    fn hand_over(&self, from: &Held, to: &Group) -> Result<(), KernelError> {
-        let moved =
-            group(self.hardware, &from.group).hand_over(to, &self.hardware.procs, &gone_is_none(&from.pids));
+    fn hand_over(&mut self, from: &Held, to: Group) -> Result<(), KernelError> {
+        let step = Move { pids: from.pids.clone(), from: group(self.hardware, &from.group), to };
+        let moved = step.from.hand_over(&step.to, &self.hardware.procs, &gone_is_none(&step.pids));
+        self.moves.push(step);
         moved.map(drop)
     }
 
+    /// Who leaves a group that somebody else changed changes nothing about it.
     fn is_left_alone(&self, name: &GroupName, after: &Holders) -> bool {
-        let members = |holders: &Holders| -> BTreeSet<CgroupPath> {
+        let members = |holders: &Holders| -> BTreeSet<Member> {
             let inside = holders.iter().filter(|(_, held)| held.group == *name);
-            inside.map(|(path, _)| path.clone()).collect()
+            inside.map(|(member, _)| member.clone()).collect()
         };
         let (old, new) = (members(self.before), members(after));
-        self.disturbed.contains(name) && old == new && new.iter().all(|path| !self.touched.contains(path))
+        self.theirs.disturbed.contains(name) && new.is_subset(&old) && new.is_disjoint(self.touched)
     }
 
     /// The limits of every group. Masks that fit are kept, so that caches stay warm; the others are placed around them.
@@ -202,7 +229,8 @@ impl Work<'_> {
         let before: BTreeMap<_, _> =
             self.limits.iter().filter_map(|(name, limits)| Some((name, cache.masks(limits)?))).collect();
         let stays = |name: &GroupName, need: &Need| {
-            before.get(name).filter(|masks| masks.values().all(|mask| mask.count_ones() == need.ways))
+            let fits = |masks: &PerDomain<u64>| masks.values().all(|mask| mask.count_ones() == need.ways);
+            before.get(name).filter(|masks| fits(masks) || self.is_left_alone(name, after))
         };
         taken.extend(needs.iter().filter_map(|(name, need)| stays(name, need).cloned()));
         let mut lines = BTreeMap::new();
@@ -230,7 +258,7 @@ impl Work<'_> {
         }
     }
 
-    /// Puts limits and tasks back as they were and answers the error again.
+    /// Puts limits back as they were, and those tasks that were moved, and answers the error again.
     fn undo(&self, error: KernelError) -> KernelError {
         let mut failures = Vec::new();
         for (name, limits) in &self.limits {
@@ -240,10 +268,8 @@ impl Work<'_> {
                 .and_then(|now| group.write_schemata(&limits.known().that_differ_from(&now.known())));
             failures.extend(restored.err());
         }
-        let stayed = self.before.values().map(|held| (group(self.hardware, &held.group), &held.pids));
-        let came = self.newcomers.iter().map(|pids| (self.hardware.groups.root(), pids));
-        for (group, pids) in stayed.chain(came) {
-            failures.extend(group.take(&self.hardware.procs, &gone_is_none(pids)).err());
+        for Move { pids, from, to } in self.moves.iter().rev() {
+            failures.extend(to.hand_over(from, &self.hardware.procs, &gone_is_none(pids)).err());
         }
         // The kernel gives the tasks of a group that is removed to the root group.
         failures.extend(self.created.iter().filter_map(|name| group(self.hardware, name).remove().err()));
@@ -260,7 +286,7 @@ fn books(wanted: &Wanted, shares: &[Share], names: &[GroupName]) -> Holders {
     for (share, group) in shares.iter().zip(names) {
         for member in &share.members {
             let (name, (need, pids)) = containers[*member];
-            books.insert(name.clone(), Held { need: *need, pids: pids.clone(), group: group.clone() });
+            books.insert(name.clone(), Held::new(*need, pids.clone(), group.clone()));
         }
     }
     books

@@ -9,10 +9,11 @@ use std::{
 };
 
 use nix::fcntl::Flock;
+use tracing::warn;
 
 use super::{
     InForce, Pids, ResctrlControl, ResctrlLimits,
-    arrange::{self, Wanted},
+    arrange::{self, Filled, Theirs, Wanted},
     gone_is_none,
     hardware::Hardware,
 };
@@ -27,21 +28,37 @@ use crate::{
     },
 };
 
+/// A container: the cgroup that is at a path, not who comes after it there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Member {
+    pub(super) path: CgroupPath,
+    pub(super) identity: Option<u64>,
+}
+
 /// A container that has a group.
 #[derive(Clone)]
 pub(super) struct Held {
     pub(super) need: Need,
     pub(super) pids: Pids,
     pub(super) group: GroupName,
+    /// Why some of its tasks are elsewhere.
+    astray: Option<String>,
+}
+
+impl Held {
+    pub(super) fn new(need: Need, pids: Pids, group: GroupName) -> Self {
+        Self { need, pids, group, astray: None }
+    }
 }
 
 /// Containers that have a group.
-pub(super) type Holders = BTreeMap<CgroupPath, Held>;
+pub(super) type Holders = BTreeMap<Member, Held>;
 
 /// A group as it was when Ballast last wrote it.
 struct Written {
     schemata: Schemata,
-    limits: ResctrlLimits,
+    /// Absent where they could not be told.
+    limits: Option<ResctrlLimits>,
 }
 
 pub(super) struct Books {
@@ -61,42 +78,59 @@ impl Books {
         self.holders.values().any(|held| held.group.as_str() == group)
     }
 
-    pub(super) fn need_of(&self, path: &CgroupPath) -> Need {
-        self.holders.get(path).map_or(self.hardware.full(), |held| held.need)
+    /// Who has lost the group needs nothing until something is ordered anew.
+    pub(super) fn need_of(&self, member: &Member) -> Need {
+        let held = self.holders.get(member).filter(|held| !self.is_lost(held));
+        held.map_or(self.hardware.full(), |held| held.need)
     }
 
-    pub(super) fn in_force(&self, path: &CgroupPath) -> Result<InForce, KernelError> {
-        let Some(held) = self.holders.get(path) else {
-            let limits = self.hardware.limits_of(self.hardware.full())?;
-            return Ok(InForce { limits, shared_with: Vec::new(), disturbed: false });
-        };
-        let others = self.members(&held.group).filter(|other| *other != path);
-        let shared_with = others.cloned().collect();
+    pub(super) fn in_force(&self, member: &Member) -> Result<InForce, KernelError> {
+        let Some(held) = self.holders.get(member) else { return self.unlimited(None) };
         let group = self.group(&held.group);
-        let schemata = group.schemata()?;
+        let schemata = match group.schemata() {
+            Err(error) if error.is_gone() => return self.unlimited(Some(format!("{} is gone", held.group))),
+            other => other?,
+        };
         let as_written = self.written.get(&held.group).filter(|written| written.schemata == schemata);
-        Ok(match as_written {
-            Some(written) => InForce { limits: written.limits, shared_with, disturbed: false },
-            None => {
-                let limits = self.hardware.limits_in(&group, &schemata)?;
-                InForce { limits, shared_with, disturbed: true }
-            }
-        })
+        let limits = match as_written.and_then(|written| written.limits) {
+            Some(limits) => limits,
+            None => self.hardware.limits_in(&group, &schemata)?,
+        };
+        let disturbed = as_written.is_none().then(|| schemata.to_string());
+        Ok(InForce { limits, disturbed, ..self.as_held(member, held, limits) })
     }
 
-    pub(super) fn counters(&self, path: &CgroupPath) -> Result<Counters, KernelError> {
-        if let Err(reason) = &self.hardware.info.monitoring {
-            return Ok(Counters::absent(&reason.0));
+    /// What an order has put in force, as it was read back then: the order is carried out, whatever a second look would say.
+    pub(super) fn ordered(&self, member: &Member) -> Result<InForce, KernelError> {
+        let held = self.holders.get(member);
+        match held.and_then(|held| Some((held, self.written.get(&held.group)?.limits?))) {
+            Some((held, limits)) => Ok(self.as_held(member, held, limits)),
+            None => self.in_force(member),
         }
-        let Some(held) = self.holders.get(path) else {
-            return Ok(Counters::absent(
-                "the container has no resctrl group: it is measured while it is limited",
-            ));
+    }
+
+    /// The kernel gives the tasks of a group that is removed to the root group.
+    fn unlimited(&self, disturbed: Option<String>) -> Result<InForce, KernelError> {
+        let limits = self.hardware.limits_of(self.hardware.full())?;
+        Ok(InForce { limits, shared_with: Vec::new(), disturbed, astray: None })
+    }
+
+    fn as_held(&self, member: &Member, held: &Held, limits: ResctrlLimits) -> InForce {
+        let others = self.members(&held.group).filter(|other| *other != member);
+        let shared_with = others.map(|other| other.path.clone()).collect();
+        InForce { limits, shared_with, disturbed: None, astray: held.astray.clone() }
+    }
+
+    pub(super) fn counters(&self, member: &Member) -> Result<Counters, KernelError> {
+        let absent = |reason: &str| Ok(Counters::absent(reason));
+        if let Err(reason) = &self.hardware.info.monitoring {
+            return absent(&reason.0);
+        }
+        let Some(held) = self.holders.get(member).filter(|held| !self.is_lost(held)) else {
+            return absent("the container has no resctrl group: it is measured while it is limited");
         };
         if self.members(&held.group).count() > 1 {
-            return Ok(Counters::absent(
-                "the container shares its resctrl group, which is measured as a whole",
-            ));
+            return absent("the container shares its resctrl group, which is measured as a whole");
         }
         self.group(&held.group).counters()
     }
@@ -105,48 +139,72 @@ impl Books {
     pub(super) fn order(&mut self, orders: &[(&ResctrlControl, ResctrlLimits)]) -> Result<(), KernelError> {
         let mut wanted = self.wanted();
         let foreign = self.hardware.foreign_tasks()?;
-        for (control, limits) in orders {
-            let need = self.hardware.need(*limits, self.need_of(&control.path))?;
-            if need == self.hardware.full() {
-                wanted.remove(&control.path);
-            } else {
-                self.hardware.refuse(&foreign, &control.path, &control.pids)?;
-                wanted.insert(control.path.clone(), (need, control.pids.clone()));
+        for (ResctrlControl { member, pids, .. }, limits) in orders {
+            let need = self.hardware.need(*limits, self.need_of(member))?;
+            // Who was at this path before is gone.
+            wanted.retain(|other, _| other.path != member.path);
+            if need != self.hardware.full() {
+                self.hardware.refuse(&foreign, &member.path, pids)?;
+                wanted.insert(member.clone(), (need, pids.clone()));
             }
         }
-        let touched = orders.iter().map(|(control, _)| &control.path).collect();
-        self.arrange(&wanted, &touched)
+        let touched = orders.iter().map(|(control, _)| control.member.clone()).collect();
+        self.arrange(wanted, &touched)
     }
 
-    pub(super) fn release(&mut self, path: &CgroupPath) -> Result<(), KernelError> {
+    /// Takes the group from those containers of a path whose identity `leaves`.
+    pub(super) fn release(
+        &mut self,
+        path: &CgroupPath,
+        leaves: impl Fn(Option<u64>) -> bool,
+    ) -> Result<(), KernelError> {
         let mut wanted = self.wanted();
-        match wanted.remove(path) {
-            Some(_) => self.arrange(&wanted, &BTreeSet::from([path])),
-            None => Ok(()),
+        let leaves = |member: &Member| member.path == *path && leaves(member.identity);
+        let touched: BTreeSet<_> = wanted.keys().filter(|member| leaves(member)).cloned().collect();
+        wanted.retain(|member, _| !touched.contains(member));
+        if touched.is_empty() { Ok(()) } else { self.arrange(wanted, &touched) }
+    }
+
+    pub(super) fn gather(&mut self, member: &Member) -> Result<(), KernelError> {
+        let Some(held) = self.holders.get(member).filter(|held| !self.is_lost(held)) else { return Ok(()) };
+        let refused = self.hardware.refuse(&self.hardware.foreign_tasks()?, &member.path, &held.pids);
+        let (group, pids) = (self.group(&held.group), gone_is_none(&held.pids));
+        if let Some(held) = self.holders.get_mut(member) {
+            held.astray = refused.as_ref().err().map(ToString::to_string);
         }
+        refused?;
+        group.take(&self.hardware.procs, &pids).map(drop)
     }
 
-    pub(super) fn gather(&self, path: &CgroupPath) -> Result<(), KernelError> {
-        let Some(held) = self.holders.get(path) else { return Ok(()) };
-        self.hardware.refuse(&self.hardware.foreign_tasks()?, path, &held.pids)?;
-        self.group(&held.group).take(&self.hardware.procs, &gone_is_none(&held.pids)).map(drop)
+    /// Somebody else's removal of a group is not undone in passing: its members stay without one until something is ordered
+    /// for them.
+    fn arrange(&mut self, mut wanted: Wanted, touched: &BTreeSet<Member>) -> Result<(), KernelError> {
+        let (mut left, before): (Holders, Holders) =
+            self.holders.clone().into_iter().partition(|(_, held)| self.is_lost(held));
+        left.retain(|member, _| wanted.contains_key(member) && !touched.contains(member));
+        wanted.retain(|member, _| !left.contains_key(member));
+        let lost = left.values().map(|held| held.group.clone()).collect();
+        let theirs = Theirs { disturbed: self.disturbed(), lost };
+        let (after, filled) = arrange::arrange(&self.hardware, &before, &wanted, touched, &theirs)?;
+        self.holders = after;
+        self.holders.extend(left);
+        self.remember(filled);
+        Ok(())
     }
 
-    fn arrange(&mut self, wanted: &Wanted, touched: &BTreeSet<&CgroupPath>) -> Result<(), KernelError> {
-        let disturbed = self.disturbed();
-        self.holders = arrange::arrange(&self.hardware, &self.holders, wanted, touched, &disturbed)?;
-        let mut groups: BTreeSet<_> = self.holders.values().map(|held| held.group.clone()).collect();
+    fn remember(&mut self, filled: Filled) {
+        let groups: BTreeSet<_> = self.holders.values().map(|held| held.group.clone()).collect();
         self.written.retain(|name, _| groups.contains(name));
-        groups.retain(|name| {
-            !disturbed.contains(name) || self.members(name).any(|member| touched.contains(member))
-        });
-        for name in groups {
-            let group = self.group(&name);
-            let schemata = group.schemata()?;
-            let limits = self.hardware.limits_in(&group, &schemata)?;
+        for (name, schemata) in filled {
+            let limits = self.hardware.limits_in(&self.group(&name), &schemata);
+            let limits = limits.inspect_err(|error| warn!(group = %name, %error, "limits not told yet")).ok();
             self.written.insert(name, Written { schemata, limits });
         }
-        Ok(())
+    }
+
+    /// Whether somebody has removed its group.
+    fn is_lost(&self, held: &Held) -> bool {
+        self.hardware.groups.find(&held.group).is_none()
     }
 
     /// Groups whose limits are not those that Ballast wrote. One that cannot be read is told by whoever needs it.
@@ -158,11 +216,12 @@ impl Books {
     }
 
     fn wanted(&self) -> Wanted {
-        self.holders.iter().map(|(path, held)| (path.clone(), (held.need, held.pids.clone()))).collect()
+        let wanted = |(member, held): (&Member, &Held)| (member.clone(), (held.need, held.pids.clone()));
+        self.holders.iter().map(wanted).collect()
     }
 
-    fn members(&self, group: &GroupName) -> impl Iterator<Item = &CgroupPath> {
-        self.holders.iter().filter(move |(_, held)| held.group == *group).map(|(path, _)| path)
+    fn members(&self, group: &GroupName) -> impl Iterator<Item = &Member> {
+        self.holders.iter().filter(move |(_, held)| held.group == *group).map(|(member, _)| member)
     }
 
     fn group(&self, name: &GroupName) -> Group {

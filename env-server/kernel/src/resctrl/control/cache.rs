@@ -84,17 +84,30 @@ impl Cache {
         Some(union)
     }
 
-    /// No limit when every domain's mask is as wide as one can be.
-    pub(super) fn limit_of(&self, masks: &PerDomain<u64>, forbidden: &PerDomain<u64>) -> Limit<Bytes> {
+    /// How many ways a group may use, by domain: with CDP the fewer of those for code and those for data, which is what
+    /// everything it reads may use.
+    pub(super) fn ways_in(&self, schemata: &Schemata) -> Option<PerDomain<u32>> {
+        let mut fewest = PerDomain::<u32>::new();
+        for line in &self.info.lines {
+            for (domain, mask) in schemata.masks(line)? {
+                let ways = mask.count_ones();
+                fewest.entry(*domain).and_modify(|fewest| *fewest = ways.min(*fewest)).or_insert(ways);
+            }
+        }
+        Some(fewest)
+    }
+
+    /// No limit when every domain's ways are as many as one can have.
+    pub(super) fn limit_of(&self, ways: &PerDomain<u32>, forbidden: &PerDomain<u64>) -> Limit<Bytes> {
         let widest =
             |domain| mask::widest(self.info.mask, forbidden.get(domain).copied().unwrap_or(0)).count_ones();
-        if masks.iter().all(|(domain, mask)| mask.count_ones() >= widest(domain)) {
+        if ways.iter().all(|(domain, ways)| *ways >= widest(domain)) {
             return Limit::Max;
         }
-        let bytes = |(domain, mask): (&u32, &u64)| {
-            mask::bytes_of(*mask, self.bytes_per_way.get(domain).copied().unwrap_or(0.0))
+        let bytes = |(domain, ways): (&u32, &u32)| {
+            f64::from(*ways) * self.bytes_per_way.get(domain).copied().unwrap_or(0.0)
         };
-        self.limit(masks.iter().map(bytes).sum())
+        self.limit(ways.iter().map(bytes).sum())
     }
 
     /// A mask for each domain: of `before` where it still fits, else placed anew among `others`. A domain without so many

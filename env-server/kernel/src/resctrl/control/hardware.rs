@@ -68,6 +68,19 @@ impl Hardware {
         }
     }
 
+    /// What needs are weighed against: all ways, and the bandwidth that the memory delivers. Where that is not known and any
+    /// number of MiB/s can be written, twice the largest limit stands for it.
+    pub(super) fn whole(&self, needs: &[Need]) -> Need {
+        let full = self.full();
+        let whole = self.bandwidth.as_ref().map_or(0, |bandwidth| bandwidth.scale.whole(bandwidth.machine));
+        let limited = needs.iter().map(|need| need.bandwidth).filter(|value| *value < full.bandwidth);
+        let bandwidth = match whole {
+            u32::MAX => limited.max().map_or(whole, |largest| largest.saturating_mul(2)),
+            whole => whole,
+        };
+        Need { ways: full.ways, bandwidth }
+    }
+
     /// How much there is; absent where it is not known.
     pub(super) fn amounts(&self) -> Amounts {
         let whole = |cache: &Arc<Cache>| Bytes::saturating(f64::from(cache.all()) * cache.bytes_per_ways());
@@ -78,21 +91,28 @@ impl Hardware {
         }
     }
 
-    /// What `limits` ask of the hardware; what they do not name stays as it is in `before`.
+    /// What `limits` ask of the hardware; what they do not name stays as it is in `before`. Where nothing can be limited, no
+    /// limit is nothing to do: a baseline must be given back also by who has less configured than who lent.
     pub(super) fn need(&self, limits: ResctrlLimits, before: Need) -> Result<Need, KernelError> {
         let unavailable =
             |resource, reason: &str| KernelError::LimitUnavailable { resource, reason: reason.to_owned() };
         let mut need = before;
-        if let Some(limit) = limits.llc {
-            let cache =
-                self.cache.as_ref().ok_or_else(|| unavailable(Resource::Llc, reason(&self.info.cache)))?;
-            need.ways = cache.ways(limit);
+        match (limits.llc, &self.cache) {
+            (None, _) | (Some(Limit::Max), None) => {}
+            (Some(limit), Some(cache)) => need.ways = cache.ways(limit),
+            (Some(Limit::At(_)), None) => {
+                return Err(unavailable(Resource::Llc, reason(&self.info.cache)));
+            }
         }
-        if let Some(limit) = limits.memory_bandwidth {
-            let absent = || unavailable(Resource::MemoryBandwidth, reason(&self.info.bandwidth));
-            let bandwidth = self.bandwidth.as_ref().ok_or_else(absent)?;
-            need.bandwidth = (bandwidth.scale.value(limit, bandwidth.machine))
-                .map_err(|reason| unavailable(Resource::MemoryBandwidth, reason))?;
+        match (limits.memory_bandwidth, &self.bandwidth) {
+            (None, _) | (Some(Limit::Max), None) => {}
+            (Some(limit), Some(bandwidth)) => {
+                need.bandwidth = (bandwidth.scale.value(limit, bandwidth.machine))
+                    .map_err(|reason| unavailable(Resource::MemoryBandwidth, reason))?;
+            }
+            (Some(Limit::At(_)), None) => {
+                return Err(unavailable(Resource::MemoryBandwidth, reason(&self.info.bandwidth)));
+            }
         }
         Ok(need)
     }
@@ -106,31 +126,29 @@ impl Hardware {
                 cache.limit(f64::from(need.ways) * cache.bytes_per_ways())
             }
         });
-        Ok(ResctrlLimits { llc, memory_bandwidth: self.bandwidth_limit(need.bandwidth)? })
+        Ok(ResctrlLimits { llc, memory_bandwidth: self.bandwidth_limit(&[need.bandwidth])? })
     }
 
-    /// The limits in force in a group. The domains' masks are Ballast's and equally wide; should somebody have changed one,
-    /// what they hold together is the limit.
+    /// The limits in force in a group. Ballast writes the same for every domain, and for code and data; should somebody have
+    /// changed one, what all of them allow together is the limit.
     pub(super) fn limits_in(&self, group: &Group, schemata: &Schemata) -> Result<ResctrlLimits, KernelError> {
         let odd =
             || file::unexpected(&group.folder().join("schemata"), &schemata.to_string(), "a group's limits");
         let llc = match &self.cache {
             None => None,
             Some(cache) => {
-                let masks = cache.masks(schemata).ok_or_else(odd)?;
-                let forbidden = self.forbidden()?;
-                Some(cache.limit_of(&masks, &forbidden))
+                let ways = cache.ways_in(schemata).ok_or_else(odd)?;
+                Some(cache.limit_of(&ways, &self.forbidden()?))
             }
         };
-        let value =
-            schemata.bandwidths().and_then(|values| values.values().max().copied()).unwrap_or_default();
-        let value = u32::try_from(value).map_err(|_| odd())?;
-        Ok(ResctrlLimits { llc, memory_bandwidth: self.bandwidth_limit(value)? })
+        let values = schemata.bandwidths().into_iter().flat_map(PerDomain::values);
+        let values: Result<Vec<_>, _> = values.map(|value| u32::try_from(*value)).collect();
+        Ok(ResctrlLimits { llc, memory_bandwidth: self.bandwidth_limit(&values.map_err(|_| odd())?)? })
     }
 
-    fn bandwidth_limit(&self, value: u32) -> Result<Option<Limit<BytesPerSecond>>, KernelError> {
+    fn bandwidth_limit(&self, values: &[u32]) -> Result<Option<Limit<BytesPerSecond>>, KernelError> {
         let Some(bandwidth) = &self.bandwidth else { return Ok(None) };
-        let limit = bandwidth.scale.limit(value, bandwidth.machine);
+        let limit = bandwidth.scale.limit_over(values, bandwidth.machine);
         limit.map(Some).map_err(|reason| KernelError::LimitUnavailable {
             resource: Resource::MemoryBandwidth,
             reason: reason.to_owned(),
@@ -183,11 +201,14 @@ impl Hardware {
         let Some(cache) = &self.cache else { return Ok(Vec::new()) };
         let mut others = Vec::new();
         for group in self.foreign_groups()?.into_iter().chain([self.groups.root()]) {
-            let mode = group.mode()?;
-            if mode != "pseudo-locksetup"
-                && let Some(masks) = cache.masks(&group.schemata()?)
-            {
-                others.push((mode, masks));
+            match group.mode().and_then(|mode| Ok((mode, group.schemata()?))) {
+                // Its owner has removed it since it was listed.
+                Err(error) if error.is_gone() => {}
+                Err(error) => return Err(error),
+                Ok((mode, _)) if mode == "pseudo-locksetup" => {}
+                Ok((mode, schemata)) => {
+                    others.extend(cache.masks(&schemata).map(|masks| (mode, masks)));
+                }
             }
         }
         Ok(others)

@@ -51,7 +51,7 @@ const INTEL: [(&str, &str); 11] = [
 
 fn container(node: &ResctrlNode, pids: &[u32]) -> ResctrlControl {
     let pids = pids.to_vec();
-    node.container(CgroupPath::new("geo").unwrap(), Arc::new(move || Ok(pids.clone())))
+    node.container(CgroupPath::new("geo").unwrap(), Some(1), Arc::new(move || Ok(pids.clone())))
 }
 
 fn llc(bytes: f64) -> ResctrlLimits {
@@ -92,6 +92,8 @@ fn what_the_machine_cannot_limit_is_refused_with_the_reason() {
     };
     let (resource, reason) = refusal(&Fake::new(&INTEL), bandwidth(1e9));
     assert!(resource == Resource::MemoryBandwidth && reason.contains("peak"), "{reason}");
+    let no_limit = container(&Fake::new(&INTEL).open(None).unwrap(), &[]).set_limits(UNLIMITED).unwrap();
+    assert_eq!(no_limit.limits, ResctrlLimits { memory_bandwidth: None, ..UNLIMITED }, "nothing to do");
     let bare = Fake::new(&[]);
     assert!(refusal(&bare, bandwidth(1e9)).1.contains("info/MB"));
     assert!(refusal(&bare, llc(1.0)).1.contains("info/L3"));
@@ -127,6 +129,17 @@ fn leftovers_are_removed_and_nobody_elses_groups() {
     assert_eq!(node.sweep().unwrap(), Vec::<String>::new(), "opening swept already");
     let left = |name: &str| fake.folder.path().join(name).exists();
     assert!(!left("ballast-0") && !left("ballast-17") && left("ballast-x") && left("theirs"));
+}
+
+#[test]
+fn a_leftover_that_stays_keeps_no_other() {
+    let fake = Fake::new(&INTEL);
+    // A folder that is not empty is refused, as no group is.
+    fake.put("ballast-0/mode", "shareable");
+    fs::create_dir(fake.folder.path().join("ballast-1")).unwrap();
+    let error = fake.open(None).unwrap_err();
+    assert!(error.to_string().contains("ballast-0"), "{error}");
+    assert!(!fake.folder.path().join("ballast-1").exists());
 }
 
 #[test]
