@@ -27,7 +27,7 @@ for attempt in $(seq 100); do
     left=
     for group in $own; do
         [ -d "$group" ] || continue
-        find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | xargs -r kill -9 2>/dev/null
+        find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | grep -vx 0 | xargs -r kill -9 2>/dev/null
         find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || left=1
     done
     [ -n "$left" ] || break
