@@ -41,9 +41,9 @@ pub(crate) fn missing() -> Option<String> {
             return Some(format!("it needs busybox-static ({SETUP} installs it)"));
         }
         let of_its_network = [("ip", "link add name probe type bridge"), ("iptables", "-t nat -S")];
-        let tried = of_its_network.into_iter().map(|(program, what)| host::try_in_one(program, what));
-        let reason = tried.filter_map(Result::err).next();
-        reason.map(|reason| format!("this kernel has no network for Docker: {reason}"))
+        let failed =
+            of_its_network.into_iter().find_map(|(program, what)| host::try_in_one(program, what).err());
+        failed.map(|reason| format!("this kernel has no network for Docker: {reason}"))
     })
 }
 

@@ -10,9 +10,7 @@ mod traffic;
 
 use std::time::Duration;
 
-use ballast_api::{
-    BitsPerSecond, Capability, ContainerSource, ContainerState, EgressIngress, Limit, Limits, NodeAgent,
-};
+use ballast_api::{BitsPerSecond, ContainerSource, ContainerState, EgressIngress, Limit, Limits};
 use ballast_kernel::CgroupPath;
 use engine::{Engine, HOST, parent};
 use support::{
@@ -52,16 +50,16 @@ fn run_store(engine: &Engine<'_>, ports: &Ports) -> CgroupPath {
     engine.run("store", &[&format!("--cgroup-parent=/{}", parent())], &script)
 }
 
-/// Lent to `store`; no disk limits where this machine has none.
-async fn store_limits(server: &Server) -> Limits {
+/// Lent to `store`; no disk limits where this machine or the container has none.
+fn store_limits(store: &ContainerState) -> Limits {
     let at = |rate: f64| Limit::At(BitsPerSecond::new(rate).unwrap());
     let network = Some(EgressIngress { egress: at(EGRESS), ingress: at(INGRESS) });
-    let disk = match server.node.node().await.unwrap().capabilities.disk {
-        Some(Capability::Unavailable { reason }) => {
+    let disk = match &store.missing.disk {
+        Some(reason) => {
             eprintln!("SKIPPED end_to_end_docker disk limits: {reason}");
             None
         }
-        _ => disk(READ, WRITE),
+        None => disk(READ, WRITE),
     };
     Limits { disk, network, ..Limits::default() }
 }
@@ -70,12 +68,14 @@ fn is_fresh(state: &ContainerState) -> bool {
     state.lease_remaining_seconds.is_none() && state.generation == 0 && state.limits == state.baseline
 }
 
-async fn both_are_there(server: &Server) {
+/// Answers what is said of `store`.
+async fn both_are_there(server: &Server) -> ContainerState {
     let geo = server.wait_for("geo", is_fresh).await;
     assert_eq!((geo.source, geo.labels["app"].as_str()), (ContainerSource::Docker, "search"));
     assert_eq!(geo.limits.cpu, cores(OWN_CORES).cpu, "as docker run --cpus says");
     let store = server.wait_for("store", |state| is_fresh(state) && state.limits.network.is_some()).await;
     assert_eq!(store.labels.len(), 0);
+    store
 }
 
 async fn the_network_is_limited(ports: &Ports, store: &CgroupPath) {
@@ -116,7 +116,11 @@ async fn whatever_ends_a_loan_undoes_it(
     assert_eq!(look().files, changed.files, "nobody was there to restore");
     let server = start().await;
     assert_eq!(look(), *own, "after kill -9");
-    server
+
+    server.lend(4, 600.0, lent).await;
+    server.end().await;
+    assert_eq!(look(), *own, "at the end");
+    start().await
 }
 
 /// A new container under the name, and the same one begun again: each with its own limits, and lent nothing.
@@ -139,18 +143,20 @@ async fn containers_are_lent_limits(janitor: &Janitor) {
     let arguments = ["--docker-socket", &socket, "--cgroup-parent", &parent];
     let start = async || Server::start(janitor.folder(), &arguments).await;
     let server = start().await;
-    both_are_there(&server).await;
+    let of_store = both_are_there(&server).await;
     // They have connected: whatever their interfaces say in their first moments is said.
     drop((ports.egress(), ports.ingress()));
     let look = || Everything::of(&[geo.clone(), store.clone()]);
     let own = look();
 
-    let lent = [("geo", cores(LENT_CORES)), ("store", store_limits(&server).await)];
+    let lent = [("geo", cores(LENT_CORES)), ("store", store_limits(&of_store))];
     server.lend(1, 600.0, &lent).await;
-    achieves_cores(&geo, LENT_CORES).await;
-    if lent[1].1.disk.is_some() {
-        achieves_disk(&store, READ, WRITE).await;
-    }
+    let has_disk = lent[1].1.disk.is_some();
+    tokio::join!(achieves_cores(&geo, LENT_CORES), async {
+        if has_disk {
+            achieves_disk(&store, READ, WRITE).await;
+        }
+    });
     the_network_is_limited(&ports, &store).await;
     let told = engine.docker(&["inspect", "-f", "{{.HostConfig.NanoCpus}}", "geo"]);
     assert_eq!(told, "500000000", "Docker's own books are left alone");

@@ -49,7 +49,8 @@ pub(crate) struct Janitor {
 
 impl Janitor {
     pub(crate) fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("ballast-test-").tempdir().unwrap().keep();
+        // The folder for temporary files may be in memory, and containers shall have a disk.
+        let folder = tempfile::Builder::new().prefix("ballast-test-").tempdir_in("/var/tmp").unwrap().keep();
         // In a session of its own, so that it outlives an interrupt from the terminal too.
         let mut command = Command::new("setsid");
         let mut child = command.args(["sh", "-c", SCRIPT]).stdin(Stdio::piped()).spawn().unwrap();
@@ -59,7 +60,7 @@ impl Janitor {
         this
     }
 
-    /// An empty folder of this test, in the file system for temporary files.
+    /// An empty folder of this test.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
