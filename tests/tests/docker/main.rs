@@ -42,7 +42,7 @@ fn run_geo(engine: &Engine<'_>) -> CgroupPath {
 fn run_store(engine: &Engine<'_>, ports: &Ports) -> CgroupPath {
     let copy = |what: &str| format!("while :; do dd bs=65536 count=256 {what} 2>/dev/null || exit 1; done");
     let script = format!(
-        "dd if=/dev/zero of=/source bs=65536 count=256 2>/dev/null; {} {} & {}",
+        "dd if=/dev/zero of=/source bs=65536 count=256 conv=fsync 2>/dev/null; {} {} & {}",
         ports.script(),
         copy("if=/source of=/dev/null iflag=direct"),
         copy("if=/dev/zero of=/target oflag=direct conv=notrunc"),
