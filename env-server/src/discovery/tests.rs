@@ -7,7 +7,12 @@ use super::{
 };
 use crate::fake::FakeMachine;
 
-const PODS: &[u8] = include_bytes!("kubernetes/pods.json");
+const PODS: &[u8] = include_bytes!("kubernetes/recorded/pods.json");
+const UNUSUAL_PODS: &[u8] = include_bytes!("kubernetes/unusual-pods.json");
+const CGROUPS: [&str; 2] = [
+    include_str!("kubernetes/recorded/kubelet-1.36-cadvisor.prom"),
+    include_str!("kubernetes/recorded/kubelet-1.20-cadvisor.prom"),
+];
 
 fn id(digit: char) -> String {
     String::from(digit).repeat(64)
@@ -130,54 +135,43 @@ fn a_restarted_container_keeps_its_name_and_is_another() {
     assert_eq!((third[0].0.as_str(), third[0].1.path.name()), ("web", id('b').as_str()));
 }
 
-/// The cgroups that kubelets 1.20 and 1.36 reported, and the same as systemd lays them out.
+/// The same path as systemd's driver lays it out.
+fn by_systemd(path: &str) -> String {
+    let (pod, id) = path.rsplit_once('/').unwrap();
+    let (class, pod) = pod.rsplit_once('/').unwrap();
+    let class = class.replace('/', "-");
+    let group = if class == "kubepods" { String::new() } else { format!("/{class}.slice") };
+    format!("kubepods.slice{group}/{class}-{}.slice/cri-containerd-{id}.scope", pod.replace('-', "_"))
+}
+
+/// The cgroups that kubelets 1.20 and 1.36 reported, a static pod's beside them, and the same as systemd lays them out.
 #[test]
 fn a_node_of_kubernetes_is_found_whole() {
-    const GEO: &str = "7c22223e-6738-4827-8c11-50814e159f68";
-    const WEB: &str = "a2975b5f-4979-480e-90c1-f255a0c2c498";
-    const ETCD: &str = "0123456789abcdef0123456789abcdef";
-    let geo = "9a42439dfa3d1eeef459fa85bbae8a2604f77b3e94307b3d31d19f3d67853582";
-    let web = "73beb956d1db274b1632497773868239d8b96069776371230d34e66f2bef4a79";
-    let etcd = "1111aaaa".repeat(8);
-    let sandboxes = [
-        "f3cadad1d3512a13c213aba57d438b6944b9dce2e57731b3066f12d94b9ec284",
-        "a2892b1090a111a2bd58b96ef06dd316080b9bee60a9b57be18717883629a1a0",
+    let etcd = format!("kubepods/burstable/pod0123456789abcdef0123456789abcdef/{}", "1111aaaa".repeat(8));
+    let ids = CGROUPS.into_iter().flat_map(|text| text.split("id=\"/").skip(1));
+    let paths = ids.map(|rest| rest.split_once('"').unwrap().0.to_owned());
+    let is_container = |path: &String| kubernetes::container_of(&CgroupPath::new(path).unwrap()).is_some();
+    let recorded: BTreeSet<String> = paths.filter(is_container).chain([etcd]).collect();
+    let named = [
+        ("default.d1-98f77b9c6-mvdll.c", "dae7036495b8"),
+        ("default.d1-98f77b9c6-xf8nz.c", "2c2c5191ede1"),
+        ("default.d1-98f77b9c6-xhkht.c", "f3cadad1d351"),
+        ("default.p1.c", "a2892b1090a1"),
+        ("kube-system.etcd-node1.etcd", "1111aaaa1111"),
     ];
-    let cgroupfs = |class: &str, uid: &str, id: &str| format!("kubepods{class}/pod{uid}/{id}");
-    let systemd = |class: &str, uid: &str, id: &str| {
-        let class = class.replace('/', "-");
-        let group = if class.is_empty() { String::new() } else { format!("/kubepods{class}.slice") };
-        format!(
-            "kubepods.slice{group}/kubepods{class}-pod{}.slice/cri-containerd-{id}.scope",
-            uid.replace('-', "_")
-        )
-    };
-    for layout in [&cgroupfs as &dyn Fn(&str, &str, &str) -> String, &systemd] {
+    for layout in [&str::to_owned as &dyn Fn(&str) -> String, &by_systemd] {
         for machine in [FakeMachine::v1(), FakeMachine::v2()] {
-            let of_geo = layout("", GEO, geo);
-            for path in [
-                &of_geo,
-                &layout("", GEO, sandboxes[0]),
-                &layout("/burstable", WEB, web),
-                &layout("/burstable", WEB, sandboxes[1]),
-                &layout("/burstable", ETCD, &etcd),
-            ] {
-                machine.add(path, "-1");
-            }
+            recorded.iter().for_each(|path| machine.add(&layout(path), "-1"));
             let (engine, book) = (book(), book());
             let mut discovery = Discovery::new(&[], Some(engine), Some(book.clone()));
-            assert_eq!(discovery.look(machine.hierarchy()).unwrap().unnamed.len(), 5);
-            book.learn(kubernetes::read(PODS).unwrap());
+            assert_eq!(discovery.look(machine.hierarchy()).unwrap().unnamed.len(), recorded.len());
+            let mut known = kubernetes::read(PODS).unwrap();
+            known.extend(kubernetes::read(UNUSUAL_PODS).unwrap());
+            book.learn(known);
             let found = discovery.look(machine.hierarchy()).unwrap();
-            assert_eq!(
-                shown(&found),
-                [
-                    format!("default.web-0.app {}", layout("/burstable", WEB, web)),
-                    format!("kube-system.etcd-node1.etcd {}", layout("/burstable", ETCD, &etcd)),
-                    format!("shop.geo-5c7.app {of_geo}"),
-                ]
-            );
-            assert_eq!(found.unnamed.len(), 2, "the sandboxes: {:?}", found.unnamed);
+            let path = |id: &str| recorded.iter().find(|path| path.contains(&format!("/{id}"))).unwrap();
+            assert_eq!(shown(&found), named.map(|(name, id)| format!("{name} {}", layout(path(id)))));
+            assert_eq!(found.unnamed.len(), 4, "the sandboxes: {:?}", found.unnamed);
             assert!(found.skipped.is_empty(), "{:?}", found.skipped);
             assert!(found.containers.values().all(|seen| seen.about.source == ContainerSource::Kubernetes));
             let class = |seen: &Seen| seen.about.told_labels().remove(kubernetes::QOS_LABEL).unwrap();
@@ -190,8 +184,8 @@ fn a_node_of_kubernetes_is_found_whole() {
 #[test]
 fn a_container_in_another_pod_than_the_kubelet_says_is_left_alone() {
     let machine = FakeMachine::v1();
-    let web = "73beb956d1db274b1632497773868239d8b96069776371230d34e66f2bef4a79";
-    machine.add(&format!("kubepods/pod1234/{web}"), "-1");
+    let recorded = "a2892b1090a111a2bd58b96ef06dd316080b9bee60a9b57be18717883629a1a0";
+    machine.add(&format!("kubepods/pod1234/{recorded}"), "-1");
     let book = book();
     book.learn(kubernetes::read(PODS).unwrap());
     let found = Discovery::new(&[], None, Some(book)).look(machine.hierarchy()).unwrap();

@@ -1,5 +1,5 @@
-//! A Docker engine of one test, in a folder of its own, and the cgroups that its containers are in. All is gone when it
-//! goes out of scope: containers, processes, mounts, cgroups.
+//! A Docker engine of one test, in a folder and a process namespace of its own: whatever ends the engine's first process
+//! ends its containers. The host's thread that started it must outlive it.
 
 use std::{
     fs,
@@ -9,52 +9,64 @@ use std::{
     time::Duration,
 };
 
-use ballast_kernel::{CgroupPath, CgroupTree, Hierarchy};
-use nix::{
-    mount::{MntFlags, umount2},
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use tempfile::TempDir;
+use ballast_kernel::CgroupPath;
 use tokio::time::sleep;
 
-/// What the containers run, and all there is in their image.
-const COMMANDS: [&str; 3] = ["sh", "sleep", "dd"];
+use crate::support::{self, host, janitor::Janitor};
 
-pub(crate) struct Engine {
-    folder: TempDir,
-    process: Child,
-    /// Cgroups that were not there before.
-    parents: Vec<CgroupPath>,
+/// What the containers run, and all there is in their image.
+const COMMANDS: [&str; 4] = ["sh", "sleep", "dd", "nc"];
+/// What the engine and its containers are started with.
+const PROGRAMS: [&str; 11] = [
+    "dockerd",
+    "docker",
+    "containerd",
+    "runc",
+    "iptables",
+    "ip",
+    "tc",
+    "setpriv",
+    "setsid",
+    "unshare",
+    "tar",
+];
+const SETUP: &str = "scripts/setup --with-docker";
+/// The host, as its containers see it.
+pub(crate) const HOST: &str = "192.0.2.1";
+
+/// Why this machine cannot play, in a sentence. An engine that is here and fails is a failure.
+pub(crate) fn missing() -> Option<String> {
+    support::missing(&PROGRAMS, SETUP).or_else(|| {
+        if !Path::new("/usr/share/doc/busybox-static").exists() {
+            return Some(format!("it needs busybox-static ({SETUP} installs it)"));
+        }
+        let of_its_network = [("ip", "link add name probe type bridge"), ("iptables", "-t nat -S")];
+        let failed =
+            of_its_network.into_iter().find_map(|(program, what)| host::try_in_one(program, what).err());
+        failed.map(|reason| format!("this kernel has no network for Docker: {reason}"))
+    })
 }
 
-impl Engine {
-    /// Absent, with the reason on stderr, where this machine cannot run the test. The image `bb:1` is there.
-    pub(crate) async fn start(test: &str) -> Option<Self> {
-        let reason = match missing() {
-            Some(reason) => reason,
-            None => match Self::try_start().await {
-                Ok(engine) => return Some(engine),
-                Err(reason) => reason,
-            },
-        };
-        eprintln!("SKIPPED {test}: {reason}");
-        None
-    }
+pub(crate) struct Engine<'a> {
+    janitor: &'a Janitor,
+    process: Child,
+}
 
-    async fn try_start() -> Result<Self, String> {
-        let folder = tempfile::Builder::new().prefix("ballast-docker-").tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        // Whatever ends this test ends the engine, which ends its containers.
+impl<'a> Engine<'a> {
+    /// The image `bb:1` is there.
+    ///
+    /// # Panics
+    /// When the engine does not start, with what it says.
+    pub(crate) async fn start(janitor: &'a Janitor) -> Self {
+        let at = |name: &str| janitor.folder().join(name);
+        janitor.own(&parent());
+        janitor.shared(&CgroupPath::new("docker").unwrap());
         let process = Command::new("setpriv")
-            .args([
-                "--pdeathsig",
-                "TERM",
-                "dockerd",
-                "--bridge=none",
-                "--iptables=false",
-                "--ip-forward=false",
-            ])
+            .args(["--pdeathsig", "KILL"])
+            .args(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
+            // systemd's driver, the default where systemd is, knows no parent but slices.
+            .args(["dockerd", "--exec-opt", "native.cgroupdriver=cgroupfs", "--bip"])
+            .arg(format!("{HOST}/24"))
             .args([Path::new("--data-root"), &at("data"), Path::new("--exec-root"), &at("exec")])
             .args([Path::new("--pidfile"), &at("pid"), Path::new("-H")])
             .arg(format!("unix://{}", at("docker.sock").display()))
@@ -62,29 +74,34 @@ impl Engine {
             .stdout(Stdio::null())
             .stderr(fs::File::create(at("log")).unwrap())
             .spawn()
-            .map_err(|error| format!("dockerd cannot be started: {error}"))?;
-        let new = ["docker".to_owned(), parent()].into_iter().map(|path| CgroupPath::new(&path).unwrap());
-        let parents = new.filter(|path| hierarchy().identity(path).is_none()).collect();
-        let mut engine = Self { folder, process, parents };
+            .unwrap();
+        let mut engine = Self { janitor, process };
         for _ in 0..300 {
             if let Some(status) = engine.process.try_wait().unwrap() {
-                return Err(format!("dockerd ended with {status}: {}", engine.log()));
+                panic!("dockerd ended with {status}: {}", engine.log());
             }
             if engine.try_docker(&["version"]).is_ok() {
                 engine.import();
-                return Ok(engine);
+                return engine;
             }
             sleep(Duration::from_millis(100)).await;
         }
-        Err(format!("dockerd is not ready after 30 s: {}", engine.log()))
+        panic!("dockerd is not ready after 30 s: {}", engine.log());
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join("docker.sock")
+        self.janitor.folder().join("docker.sock")
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+    /// A container of this script, with the cgroup that it got.
+    pub(crate) fn run(&self, name: &str, more: &[&str], script: &str) -> CgroupPath {
+        let run = ["run", "-d", "--name", name, "--init=false"];
+        let id = self.docker(&[&run, more, &["bb:1", "sh", "-c", script]].concat());
+        let paths = [parent().child(&id), CgroupPath::new(&format!("docker/{id}"))].map(Result::unwrap);
+        paths.iter().for_each(|path| self.janitor.own(path));
+        let hierarchy = support::hierarchy();
+        let found = paths.into_iter().find(|path| hierarchy.identity(path).is_some());
+        found.expect("its cgroup is there")
     }
 
     /// Runs `docker` and answers what it says.
@@ -96,7 +113,7 @@ impl Engine {
         let output = Command::new("timeout")
             .args(["60", "docker", "-H", &format!("unix://{}", self.socket().display())])
             .args(arguments)
-            .env("DOCKER_CONFIG", self.folder.path())
+            .env("DOCKER_CONFIG", self.janitor.folder())
             .stdin(Stdio::null())
             .output()
             .map_err(|error| error.to_string())?;
@@ -105,13 +122,14 @@ impl Engine {
     }
 
     fn import(&self) {
-        let bin = self.folder.path().join("rootfs/bin");
+        let folder = self.janitor.folder();
+        let (rootfs, tar) = (folder.join("rootfs"), folder.join("rootfs.tar"));
+        let bin = rootfs.join("bin");
         fs::create_dir_all(&bin).unwrap();
         fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
         for command in COMMANDS {
             symlink("busybox", bin.join(command)).unwrap();
         }
-        let (rootfs, tar) = (self.folder.path().join("rootfs"), self.folder.path().join("rootfs.tar"));
         let status =
             Command::new("tar").arg("-C").arg(rootfs).arg("-cf").arg(&tar).arg(".").status().unwrap();
         assert!(status.success(), "{status}");
@@ -119,107 +137,20 @@ impl Engine {
     }
 
     fn log(&self) -> String {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        log.lines().last().unwrap_or_default().to_owned()
-    }
-
-    fn stop(&mut self) -> Result<(), String> {
-        let ids = self.try_docker(&["ps", "-aq"])?;
-        if !ids.is_empty() {
-            let all: Vec<_> = ["rm", "-f"].into_iter().chain(ids.lines()).collect();
-            self.try_docker(&all)?;
-        }
-        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap());
-        kill(pid, Signal::SIGTERM).map_err(|error| error.to_string())?;
-        for _ in 0..200 {
-            if self.process.try_wait().is_ok_and(|ended| ended.is_some()) {
-                return Ok(());
-            }
-            pause();
-        }
-        Err("dockerd does not end".to_owned())
-    }
-
-    fn unmount(&self) {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
-        for point in points.filter(|point| Path::new(point).starts_with(self.folder.path())) {
-            eprintln!("{point} was left mounted: {:?}", umount2(Path::new(point), MntFlags::MNT_DETACH));
-        }
+        let log = fs::read_to_string(self.janitor.folder().join("log")).unwrap_or_default();
+        let last: Vec<_> = log.lines().rev().take(5).collect();
+        last.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 }
 
-impl Drop for Engine {
+impl Drop for Engine<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.stop() {
-            eprintln!("the engine was killed: {error}: {}", self.log());
-            let _ = self.process.kill();
-            let _ = self.process.wait();
-        }
-        self.unmount();
-        for parent in &self.parents {
-            remove_everywhere(parent);
-        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
 /// A parent of containers that no other test uses.
-pub(crate) fn parent() -> String {
-    format!("ballast-test-docker-{}", std::process::id())
-}
-
-pub(crate) fn hierarchy() -> Hierarchy {
-    Hierarchy::find(Path::new("/proc/self/mountinfo")).unwrap()
-}
-
-/// The hierarchies of cgroup v1, the unified one among them, or the only one.
-pub(crate) fn hierarchies() -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let cgroups = fields.filter(|fields| matches!(fields.get(2), Some(&"cgroup" | &"cgroup2")));
-    cgroups.map(|fields| PathBuf::from(fields[1])).collect()
-}
-
-/// Docker makes a container's cgroup in every hierarchy, and leaves the parents behind.
-fn remove_everywhere(parent: &CgroupPath) {
-    for folder in hierarchies().into_iter().map(|root| root.join(parent)).filter(|folder| folder.is_dir()) {
-        // A cgroup of a container that has just ended may be busy for a moment; one that is in use is not ours.
-        let mut result = fs::remove_dir(&folder);
-        for _ in 0..20 {
-            if result.is_ok() {
-                break;
-            }
-            pause();
-            result = fs::remove_dir(&folder);
-        }
-        if let Err(error) = result {
-            eprintln!("{} was left behind: {error}", folder.display());
-        }
-    }
-}
-
-/// In a destructor nothing can be awaited.
-fn pause() {
-    let _ = Command::new("sleep").arg("0.1").status();
-}
-
-fn missing() -> Option<String> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some("it needs root".to_owned());
-    }
-    let found = |program: &&str| {
-        ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"]
-            .iter()
-            .any(|f| Path::new(f).join(program).exists())
-    };
-    let missing = ["dockerd", "docker", "containerd", "runc", "setpriv", "timeout", "tar"];
-    if let Some(program) = missing.iter().find(|program| !found(program)) {
-        return Some(format!("it needs {program} (scripts/setup --with-docker installs it)"));
-    }
-    if !Path::new("/usr/share/doc/busybox-static").exists() {
-        return Some("it needs busybox-static (scripts/setup --with-docker installs it)".to_owned());
-    }
-    let tree = CgroupTree::new(Hierarchy::find(Path::new("/proc/self/mountinfo")).ok()?);
-    let probe = tree.create(&format!("ballast-test-docker-probe-{}", std::process::id()));
-    probe.and_then(|probe| probe.remove()).err().map(|error| format!("cgroups cannot be written: {error}"))
+pub(crate) fn parent() -> CgroupPath {
+    CgroupPath::new(&format!("ballast-test-docker-{}", std::process::id())).unwrap()
 }

@@ -1,224 +1,185 @@
-//! Real Docker containers under the real env-server: by their names, lent what they were lent and no more.
+//! Real Docker containers under the real env-server: by their names, lent what they were lent and no more, on the engine's
+//! own bridge.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod engine;
+#[path = "../support/mod.rs"]
+mod support;
+mod traffic;
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::time::Duration;
 
-use ballast_api::{
-    BytesPerSecond, Capability, ContainerName, ContainerSource, ContainerState, Cores, HttpNode, Limit,
-    LimitChange, Limits, NodeAgent, NodeError, Plan, ReadWrite,
+use ballast_api::{BitsPerSecond, ContainerSource, ContainerState, EgressIngress, Limit, Limits};
+use ballast_kernel::CgroupPath;
+use engine::{Engine, HOST, parent};
+use support::{
+    cores, disk,
+    exact::Everything,
+    janitor::Janitor,
+    measure::{achieves_cores, achieves_disk, achieves_rate},
+    server::Server,
 };
-use ballast_kernel::{CgroupPath, CpuControl, disk};
-use ballast_tests::program;
-use engine::{Engine, hierarchies, hierarchy, parent};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::sleep;
+use traffic::{Ports, on_the_wire};
 
-/// Lent to the busy container, in cores; its own limit is 0.5.
+/// What `docker run` gave the busy container, and what it is lent, in cores.
+const OWN_CORES: f64 = 0.5;
 const LENT_CORES: f64 = 0.3;
-/// How far from that it may be, in cores.
-const CORES_OFF: f64 = 0.02;
-/// Lent to the writing container, in bytes/s.
-const LENT_RATE: f64 = 4_000_000.0;
-/// How far from that it may be, as a share.
-const RATE_OFF: f64 = 0.05;
+/// Lent to the other one, in bytes/s and bits/s.
+const READ: f64 = 8_000_000.0;
+const WRITE: f64 = 4_000_000.0;
+const EGRESS: f64 = 20_000_000.0;
+const INGRESS: f64 = 50_000_000.0;
 
-/// A real env-server that asks the engine.
-struct Server {
-    child: Child,
-    node: HttpNode,
+/// A container that has half a core and wants more.
+fn run_geo(engine: &Engine<'_>) -> CgroupPath {
+    let own = ["--cpus", "0.5", "--label", "app=search"];
+    engine.run("geo", &own, "while :; do :; done")
 }
 
-impl Server {
-    async fn start(engine: &Engine) -> Self {
-        let mut child = Command::new(program("ballast-env-server"))
-            .args(["--node", "n1", "--listen", "127.0.0.1:0", "--until-stdin-closes", "--docker-socket"])
-            .arg(engine.socket())
-            .args(["--cgroup-parent", &parent(), "--state-dir"])
-            .arg(engine.folder().join("state"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = timeout(Duration::from_secs(10), lines.next_line()).await.unwrap().unwrap().unwrap();
-        let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
-        Self { child, node: HttpNode::new(ready["listening"].as_str().unwrap()).unwrap() }
-    }
+/// A container that reads and writes its disk and the network as fast as it can, below a parent of its own.
+fn run_store(engine: &Engine<'_>, ports: &Ports) -> CgroupPath {
+    let copy = |what: &str| format!("while :; do dd bs=65536 count=256 {what} 2>/dev/null || exit 1; done");
+    let script = format!(
+        "dd if=/dev/zero of=/source bs=65536 count=256 conv=fsync 2>/dev/null; {} {} & {}",
+        ports.script(),
+        copy("if=/source of=/dev/null iflag=direct"),
+        copy("if=/dev/zero of=/target oflag=direct conv=notrunc"),
+    );
+    engine.run("store", &[&format!("--cgroup-parent=/{}", parent())], &script)
+}
 
-    async fn end(mut self) {
-        drop(self.child.stdin.take());
-        let status = timeout(Duration::from_secs(20), self.child.wait()).await.unwrap().unwrap();
-        assert!(status.success(), "{status}");
-    }
-
-    async fn find(&self, name: &str) -> Option<ContainerState> {
-        let containers = self.node.containers().await.unwrap();
-        containers.into_iter().find(|state| state.name.as_str() == name)
-    }
-
-    /// The container, once it is such as `wanted` wants it.
-    async fn wait_for(&self, name: &str, wanted: impl Fn(&ContainerState) -> bool) -> ContainerState {
-        let deadline = Instant::now() + Duration::from_secs(15);
-        loop {
-            match self.find(name).await {
-                Some(state) if wanted(&state) => return state,
-                other => assert!(Instant::now() < deadline, "{name} stays {other:?}"),
-            }
-            sleep(Duration::from_millis(100)).await;
+/// Lent to `store`; no disk limits where this machine or the container has none.
+fn store_limits(store: &ContainerState) -> Limits {
+    let at = |rate: f64| Limit::At(BitsPerSecond::new(rate).unwrap());
+    let network = Some(EgressIngress { egress: at(EGRESS), ingress: at(INGRESS) });
+    let disk = match &store.missing.disk {
+        Some(reason) => {
+            eprintln!("SKIPPED end_to_end_docker disk limits: {reason}");
+            None
         }
-    }
-
-    async fn lend(&self, generation: u64, name: &str, limits: Limits) -> Result<Limits, NodeError> {
-        let change = LimitChange { container: ContainerName::new(name).unwrap(), limits };
-        let plan = Plan { generation, lease_seconds: 600.0, dry_run: false, changes: vec![change] };
-        Ok(self.node.apply(&plan).await?.applied.remove(0).applied)
-    }
-}
-
-fn cores(cores: f64) -> Limits {
-    Limits::of_cpu(Limit::At(Cores::new(cores).unwrap()))
-}
-
-fn writing(rate: f64) -> Limits {
-    let write = Limit::At(BytesPerSecond::new(rate).unwrap());
-    Limits { disk: Some(ReadWrite { read: Limit::Max, write }), ..Limits::default() }
-}
-
-/// The cgroup of a container, wherever the engine's driver put it.
-fn cgroup(id: &str, parent: &str) -> CgroupPath {
-    let candidates =
-        [format!("{parent}/{id}"), format!("docker/{id}"), format!("system.slice/docker-{id}.scope")];
-    let mut paths = candidates.iter().map(|path| CgroupPath::new(path).unwrap());
-    paths.find(|path| hierarchy().identity(path).is_some()).expect("its cgroup is there")
-}
-
-fn own_cpu(path: &CgroupPath) -> Limit<Cores> {
-    CpuControl::new(&hierarchy(), path).limit().unwrap()
-}
-
-/// The machine may give less for a while when it is loaded, never more: the best of several intervals counts, and none may
-/// be over. Answers all of them.
-async fn achieves(
-    what: &str,
-    lent: f64,
-    off: f64,
-    interval: Duration,
-    counter: impl Fn() -> f64,
-) -> Vec<f64> {
-    let mut rates = Vec::new();
-    for _ in 0..6 {
-        let (before, began) = (counter(), Instant::now());
-        sleep(interval).await;
-        let rate = (counter() - before) / began.elapsed().as_secs_f64();
-        rates.push(rate);
-        assert!(rate <= lent + off, "{what}: {rates:?} is more than was lent, {lent}");
-        if rate >= lent - off {
-            eprintln!("{what}: lent {lent}, achieved {rates:?}");
-            return rates;
-        }
-    }
-    panic!("{what}: {rates:?} is less than was lent, {lent}");
-}
-
-async fn cpu_is_lent(engine: &Engine, server: &Server, name: &str, id: &str) {
-    let state = server.wait_for(name, |_| true).await;
-    assert_eq!((state.source, state.labels["app"].as_str()), (ContainerSource::Docker, "search"));
-    assert_eq!(state.limits, state.baseline);
-    assert_eq!(state.limits.cpu, cores(0.5).cpu, "as docker run --cpus says");
-    let applied = server.lend(1, name, cores(LENT_CORES)).await.unwrap();
-    assert_eq!(applied, cores(LENT_CORES));
-    let path = cgroup(id, "docker");
-    let control = CpuControl::new(&hierarchy(), &path);
-    let used = || control.counters().unwrap().usage.as_secs_f64();
-    achieves("CPU, cores", LENT_CORES, CORES_OFF, Duration::from_secs(3), used).await;
-    let told = engine.docker(&["inspect", "-f", "{{.HostConfig.NanoCpus}}", name]);
-    assert_eq!(told, "500000000", "Docker's own books are left alone");
-}
-
-async fn disk_is_lent(server: &Server, name: &str, id: &str) {
-    let info = server.node.node().await.unwrap();
-    if let Some(Capability::Unavailable { reason }) = info.capabilities.disk {
-        eprintln!("SKIPPED end_to_end_docker disk limits: {reason}");
-        return;
-    }
-    let state = server.wait_for(name, |state| state.missing.disk.is_none()).await;
-    assert_eq!(state.labels.len(), 0);
-    server.lend(1, name, writing(LENT_RATE)).await.unwrap();
-    let path = cgroup(id, &parent());
-    let written = || -> f64 {
-        let counters = disk::counters(&hierarchy(), &path).unwrap();
-        #[expect(clippy::cast_precision_loss, reason = "megabytes of a test")]
-        counters.values().map(|counters| counters.bytes.write as f64).sum()
+        None => disk(READ, WRITE),
     };
-    achieves("disk, bytes/s", LENT_RATE, LENT_RATE * RATE_OFF, Duration::from_secs(6), written).await;
+    Limits { disk, network, ..Limits::default() }
 }
 
-#[tokio::test]
-async fn end_to_end_docker_containers_are_lent_limits_by_their_names() {
-    let test = "end_to_end_docker_containers_are_lent_limits_by_their_names";
-    let Some(engine) = Engine::start(test).await else { return };
-    let run = |name: &str, more: &[&str], script: &str| {
-        let run = ["run", "-d", "--name", name, "--network", "none", "--init=false"];
-        engine.docker(&[&run, more, &["bb:1", "sh", "-c", script]].concat())
-    };
-    let busy = "while :; do :; done";
-    let writes =
-        "while :; do dd if=/dev/zero of=/file bs=65536 count=256 oflag=direct 2>/dev/null || exit 1; done";
-    let parent_flag = format!("--cgroup-parent=/{}", parent());
-    let first = ["--cpus", "0.5", "--label", "app=search"];
-    let mut geo = run("geo", &first, busy);
-    let store = run("store", &[&parent_flag], writes);
-    let server = Server::start(&engine).await;
-    cpu_is_lent(&engine, &server, "geo", &geo).await;
-    disk_is_lent(&server, "store", &store).await;
+fn is_fresh(state: &ContainerState) -> bool {
+    state.lease_remaining_seconds.is_none() && state.generation == 0 && state.limits == state.baseline
+}
 
-    // A new container under the name, and the same one begun again: each with its own limits, and lent nothing.
+/// Answers what is said of `store`.
+async fn both_are_there(server: &Server) -> ContainerState {
+    let geo = server.wait_for("geo", is_fresh).await;
+    assert_eq!((geo.source, geo.labels["app"].as_str()), (ContainerSource::Docker, "search"));
+    assert_eq!(geo.limits.cpu, cores(OWN_CORES).cpu, "as docker run --cpus says");
+    let store = server.wait_for("store", |state| is_fresh(state) && state.limits.network.is_some()).await;
+    assert_eq!(store.labels.len(), 0);
+    store
+}
+
+async fn the_network_is_limited(ports: &Ports, store: &CgroupPath) {
+    let interval = Duration::from_secs(4);
+    // Slow start is over by then, and the first burst is spent.
+    let warm_up = Duration::from_secs(1);
+    let transfer = ports.egress();
+    sleep(warm_up).await;
+    achieves_rate("egress, bit/s", EGRESS, interval, || on_the_wire(transfer.moved())).await;
+    drop(transfer);
+    let _transfer = ports.ingress();
+    sleep(warm_up).await;
+    achieves_rate("ingress, bit/s", INGRESS, interval, || on_the_wire(ports.received_in(store))).await;
+}
+
+/// Whatever ends a loan, what it touched says afterwards what it said before, to the last byte.
+async fn whatever_ends_a_loan_undoes_it(
+    server: Server,
+    start: impl AsyncFn() -> Server,
+    lent: &[(&str, Limits)],
+    look: impl Fn() -> Everything,
+    own: &Everything,
+) -> Server {
+    for (name, _) in lent {
+        server.give_back(name).await;
+    }
+    assert_eq!(look(), *own, "asked for");
+
+    server.lend(2, 1.0, lent).await;
+    for (name, _) in lent {
+        server.wait_for(name, |state| state.lease_remaining_seconds.is_none()).await;
+    }
+    assert_eq!(look(), *own, "after the lease");
+
+    server.lend(3, 600.0, lent).await;
+    let changed = look();
+    server.kill().await;
+    assert_eq!(look().files, changed.files, "nobody was there to restore");
+    let server = start().await;
+    assert_eq!(look(), *own, "after kill -9");
+
+    server.lend(4, 600.0, lent).await;
+    server.end().await;
+    assert_eq!(look(), *own, "at the end");
+    start().await
+}
+
+/// A new container under the name, and the same one begun again: each with its own limits, and lent nothing.
+async fn another_container_of_the_name_is_lent_nothing(engine: &Engine<'_>, server: &Server) -> CgroupPath {
     engine.docker(&["rm", "-f", "geo"]);
-    geo = run("geo", &first, busy);
-    let fresh = |state: &ContainerState| state.lease_remaining_seconds.is_none() && state.generation == 0;
-    let state = server.wait_for("geo", fresh).await;
-    assert_eq!(state.limits.cpu, cores(0.5).cpu);
-    server.lend(2, "geo", cores(0.2)).await.unwrap();
+    let path = run_geo(engine);
+    let own = |state: &ContainerState| is_fresh(state) && state.limits.cpu == cores(OWN_CORES).cpu;
+    server.wait_for("geo", own).await;
+    server.lend(10, 600.0, &[("geo", cores(0.2))]).await;
     engine.docker(&["restart", "-t", "0", "geo"]);
-    let state = server.wait_for("geo", fresh).await;
-    assert_eq!(state.limits.cpu, cores(0.5).cpu);
+    server.wait_for("geo", own).await;
+    path
+}
+
+async fn containers_are_lent_limits(janitor: &Janitor) {
+    let engine = Engine::start(janitor).await;
+    let ports = Ports::open(HOST);
+    let (geo, store) = (run_geo(&engine), run_store(&engine, &ports));
+    let (socket, parent) = (engine.socket().display().to_string(), parent().to_string());
+    let arguments = ["--docker-socket", &socket, "--cgroup-parent", &parent];
+    let start = async || Server::start(janitor.folder(), &arguments).await;
+    let server = start().await;
+    let of_store = both_are_there(&server).await;
+    // They have connected: whatever their interfaces say in their first moments is said.
+    drop((ports.egress(), ports.ingress()));
+    let look = || Everything::of(&[geo.clone(), store.clone()]);
+    let own = look();
+
+    let lent = [("geo", cores(LENT_CORES)), ("store", store_limits(&of_store))];
+    server.lend(1, 600.0, &lent).await;
+    let has_disk = lent[1].1.disk.is_some();
+    tokio::join!(achieves_cores(&geo, LENT_CORES), async {
+        if has_disk {
+            achieves_disk(&store, READ, WRITE).await;
+        }
+    });
+    the_network_is_limited(&ports, &store).await;
+    let told = engine.docker(&["inspect", "-f", "{{.HostConfig.NanoCpus}}", "geo"]);
+    assert_eq!(told, "500000000", "Docker's own books are left alone");
+
+    let server = whatever_ends_a_loan_undoes_it(server, start, &lent, look, &own).await;
+    let geo = another_container_of_the_name_is_lent_nothing(&engine, &server).await;
 
     // Gone while lent: unknown, and nobody stumbles over it.
     engine.docker(&["rm", "-f", "store"]);
-    let gone = server.lend(3, "store", cores(0.2)).await.unwrap_err();
-    assert!(matches!(gone, NodeError::UnknownContainer { .. }), "{gone}");
-
-    // What is lent at the end is given back.
-    server.lend(3, "geo", cores(0.2)).await.unwrap();
-    let path = cgroup(&geo, "docker");
-    assert_eq!(Some(own_cpu(&path)), cores(0.2).cpu);
+    server.does_not_know(11, "store", cores(0.2)).await;
+    let own = Everything::of(std::slice::from_ref(&geo)).files;
+    server.lend(11, 600.0, &[("geo", cores(0.2))]).await;
+    assert_ne!(Everything::of(std::slice::from_ref(&geo)).files, own);
     server.end().await;
-    assert_eq!(Some(own_cpu(&path)), cores(0.5).cpu);
-
-    let folder = engine.folder().to_owned();
-    drop(engine);
-    nothing_is_left(&folder);
+    assert_eq!(Everything::of(std::slice::from_ref(&geo)).files, own, "at the end");
 }
 
-fn nothing_is_left(folder: &Path) {
-    assert!(!folder.exists());
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    assert!(!mounts.contains(folder.to_str().unwrap()), "{mounts}");
-    let cgroups = hierarchies().into_iter().map(|root| root.join(parent()));
-    assert_eq!(
-        cgroups.filter(|cgroup| cgroup.exists()).collect::<Vec<_>>(),
-        Vec::<std::path::PathBuf>::new()
-    );
-    let needle = folder.as_os_str().as_encoded_bytes();
-    for process in std::fs::read_dir("/proc").unwrap().flatten() {
-        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        assert!(!line.windows(needle.len()).any(|part| part == needle), "{:?} runs on", process.path());
+#[test]
+fn end_to_end_docker_containers_are_lent_limits_by_their_names() {
+    match engine::missing() {
+        Some(reason) => {
+            eprintln!("SKIPPED end_to_end_docker_containers_are_lent_limits_by_their_names: {reason}");
+        }
+        None => support::play(containers_are_lent_limits),
     }
 }

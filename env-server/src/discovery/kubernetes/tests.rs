@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ID: &str = "73beb956d1db274b1632497773868239d8b96069776371230d34e66f2bef4a79";
+const ID: &str = "a2892b1090a111a2bd58b96ef06dd316080b9bee60a9b57be18717883629a1a0";
 const UID: &str = "a2975b5f-4979-480e-90c1-f255a0c2c498";
 
 fn found(path: &str) -> Option<InPod> {
@@ -78,24 +78,76 @@ fn groups_of_pods_are_entered_and_nothing_else() {
     }
 }
 
-/// Pods of the node whose cgroups the kubelet 1.36 reported, in the form of the core/v1 API.
+const RECORDED: [&str; 2] = [
+    include_str!("recorded/kubelet-1.36-cadvisor.prom"),
+    include_str!("recorded/kubelet-1.20-cadvisor.prom"),
+];
+
+/// What a metric tells of each cgroup: `("id", "namespace", "pod")`.
+fn recorded(metric: &str) -> Vec<(CgroupPath, String, String)> {
+    let lines = RECORDED.into_iter().flat_map(str::lines);
+    let of_metric = lines.filter(|line| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with('{')));
+    let label = |line: &str, label: &str| {
+        let (_, value) = line.split_once(&format!("{label}=\"")).unwrap();
+        value.split_once('"').unwrap().0.to_owned()
+    };
+    let told = |line: &str| {
+        let path = CgroupPath::new(label(line, "id").trim_start_matches('/')).unwrap();
+        (path, label(line, "namespace"), label(line, "pod"))
+    };
+    of_metric.map(told).collect()
+}
+
 #[test]
-fn the_kubelets_answer_gives_names_and_labels() {
-    let known = read(include_bytes!("pods.json")).unwrap();
+fn the_answer_names_the_containers_that_were_recorded_and_no_sandbox() {
+    let known = read(include_bytes!("recorded/pods.json")).unwrap();
+    let with_a_quota = recorded("container_spec_cpu_quota");
+    let containers: Vec<_> = with_a_quota.iter().filter_map(|(path, ..)| container_of(path)).collect();
+    assert_eq!((containers.len(), known.len()), (4, 4));
+    for in_pod in &containers {
+        let of_pod = |path: &CgroupPath| path.name() == format!("pod{}", in_pod.pod_uid);
+        let (_, namespace, pod) = with_a_quota.iter().find(|(path, ..)| of_pod(path)).unwrap();
+        let Known { name, pod_uid, .. } = &known[&in_pod.id];
+        assert_eq!(
+            (name.as_str(), pod_uid.as_ref()),
+            (&*format!("{namespace}.{pod}.c"), Some(&in_pod.pod_uid))
+        );
+    }
+    let all: Vec<_> =
+        recorded("container_spec_cpu_shares").iter().filter_map(|(p, ..)| container_of(p)).collect();
+    assert_eq!(all.iter().filter(|in_pod| !known.contains_key(&in_pod.id)).count(), 4, "a sandbox for each");
+
+    let summary: serde_json::Value =
+        serde_json::from_str(include_str!("recorded/kubelet-1.36-stats-summary.json")).unwrap();
+    let pod = &summary["pods"][0];
+    let part = |of: &serde_json::Value, key: &str| of[key].as_str().unwrap().to_owned();
+    let [uid, namespace, name] = ["uid", "namespace", "name"].map(|key| part(&pod["podRef"], key));
+    let name = format!("{namespace}.{name}.{}", part(&pod["containers"][0], "name"));
+    assert!(
+        known.values().any(|known| (known.name.as_str(), known.pod_uid.as_ref()) == (&*name, Some(&uid)))
+    );
+}
+
+/// Written by hand in the form of the core/v1 API: what no recorded pod had.
+#[test]
+fn init_containers_static_pods_and_labels_are_known() {
+    let known = read(include_bytes!("unusual-pods.json")).unwrap();
     let names: BTreeMap<_, _> = known.iter().map(|(id, known)| (known.name.as_str(), id.short())).collect();
     assert_eq!(
         names.into_iter().collect::<Vec<_>>(),
         [
-            ("default.web-0.app", "73beb956d1db"),
             ("kube-system.etcd-node1.etcd", "1111aaaa1111"),
-            ("shop.geo-5c7.app", "9a42439dfa3d"),
+            ("shop.geo-5c7.app", "3333cccc3333"),
             ("shop.geo-5c7.migrate", "2222bbbb2222"),
         ],
         "what did not start yet has no id"
     );
-    let web = &known[&RuntimeId::parse(ID).unwrap()];
-    assert_eq!(web.pod_uid.as_deref(), Some(UID));
-    assert_eq!((web.labels["app"].as_str(), web.labels["io.kubernetes.pod.name"].as_str()), ("web", "web-0"));
+    let geo = &known[&RuntimeId::parse(&"3333cccc".repeat(8)).unwrap()];
+    assert_eq!(geo.pod_uid.as_deref(), Some("22222222-2222-4333-8444-555555555555"));
+    assert_eq!(
+        (geo.labels["app"].as_str(), geo.labels["io.kubernetes.pod.name"].as_str()),
+        ("geo", "geo-5c7")
+    );
     let etcd = known.values().find(|known| known.name.as_str().ends_with("etcd")).unwrap();
     assert_eq!(etcd.pod_uid.as_deref(), Some("0123456789abcdef0123456789abcdef"), "as its cgroup is called");
 }

@@ -72,7 +72,7 @@ async fn an_engine_may_begin_late_go_away_and_come_back() {
 
 async fn pods(headers: HeaderMap) -> &'static str {
     assert!(headers.get("authorization").is_none(), "there is no token");
-    include_str!("../kubernetes/pods.json")
+    include_str!("../kubernetes/recorded/pods.json")
 }
 
 #[tokio::test]
@@ -81,8 +81,8 @@ async fn a_kubelet_names_the_containers_of_its_pods() {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(axum::serve(listener, Router::new().route(kubernetes::LIST, get(pods))).into_future());
     let (book, _keeping) = Source::Kubelet(Endpoint::Tcp("127.0.0.1".to_owned(), port), None).keep();
-    let etcd = RuntimeId::parse(&"1111aaaa".repeat(8)).unwrap();
-    until_named(&book, &etcd, "kube-system.etcd-node1.etcd").await;
+    let recorded = "a2892b1090a111a2bd58b96ef06dd316080b9bee60a9b57be18717883629a1a0";
+    until_named(&book, &RuntimeId::parse(recorded).unwrap(), "default.p1.c").await;
 }
 
 #[tokio::test]
