@@ -215,7 +215,7 @@ fn a_process_is_on_the_disk_of_its_root_folder() {
     let test = "a_process_is_on_the_disk_of_its_root_folder";
     let Some(bench) = Bench::new(test) else { return };
     let roots = device::Roots { proc: Path::new("/proc"), sys_dev_block: Path::new("/sys/dev/block") };
-    let root = DeviceNumber::from_raw(std::fs::metadata("/").unwrap().dev());
+    let root = DeviceNumber::from_raw(fs::metadata("/").unwrap().dev());
     match (device::disk_of_root(&roots, std::process::id()), device::whole_disk(roots.sys_dev_block, root)) {
         (Ok(found), Ok(expected)) => assert_eq!(found, expected),
         (found, _) => eprintln!("SKIPPED {test}: the root folder is on no plain disk: {found:?}"),

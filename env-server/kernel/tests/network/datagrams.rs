@@ -136,8 +136,9 @@ fn frames_arrive_at_the_rate_asked_for_each_way() {
     on_a_limiting_host("frames_arrive_at_the_rate_asked_for_each_way", || {
         let container = Container::with_network("host0", 1000);
         let control = container.control();
-        // Of small frames, a sixth is headers: they count.
-        for (mbit, payload) in [(5.0, SMALL), (20.0, LARGE), (100.0, LARGE)] {
+        // Of small frames, a sixth is headers: they count. Each costs time, and without hardware support a lot: TCP is
+        // for higher rates.
+        for (mbit, payload) in [(2.0, SMALL), (10.0, LARGE), (50.0, LARGE)] {
             for way in Way::BOTH {
                 control.set_limit(limit(way, mbit)).unwrap();
                 let flood = Flood::start(&container, way, mbit, payload);
@@ -154,8 +155,8 @@ fn both_ways_at_once_each_have_their_own_rate() {
         // As Docker makes them.
         let container = Container::with_network("host0", 0);
         let control = container.control();
-        control.set_limit(mbits(30.0, 50.0)).unwrap();
+        control.set_limit(mbits(12.0, 20.0)).unwrap();
         let flood = |way, mbit| Flood::start(&container, way, mbit, LARGE);
-        assert_all_arrive_as_asked(&[flood(Way::Egress, 30.0), flood(Way::Ingress, 50.0)]);
+        assert_all_arrive_as_asked(&[flood(Way::Egress, 12.0), flood(Way::Ingress, 20.0)]);
     });
 }

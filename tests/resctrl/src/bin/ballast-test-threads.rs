@@ -9,5 +9,5 @@ fn main() {
         thread::park();
     };
     let _threads = [(); 3].map(|()| thread::spawn(park));
-    park()
+    park();
 }
