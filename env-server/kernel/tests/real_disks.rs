@@ -1,5 +1,5 @@
 //! Disk limits against a real disk: that of the folder for temporary files. Needs root.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 
@@ -145,8 +145,19 @@ fn operations(rate: f64) -> Limit<OperationsPerSecond> {
     Limit::At(OperationsPerSecond::new(rate).unwrap())
 }
 
-fn is_near(achieved: f64, asked: f64) -> bool {
-    (achieved / asked - 1.0).abs() <= TOLERANCE
+/// What is achieved of `asked`, within [`TOLERANCE`]. On a loaded machine it may be less for a while, never more: as often as
+/// it takes, at most four times.
+fn achieved(asked: f64, measure: impl Fn() -> f64) -> f64 {
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let rate = measure();
+        seen.push(rate);
+        assert!(rate <= asked * (1.0 + TOLERANCE), "more than the {asked} asked for: {seen:?}");
+        if rate >= asked * (1.0 - TOLERANCE) {
+            return rate;
+        }
+    }
+    panic!("less than the {asked} asked for: {seen:?}");
 }
 
 #[test]
@@ -156,12 +167,11 @@ fn a_writer_and_a_reader_get_their_bandwidth_within_five_percent() {
     let asked = DiskLimits { bytes: ReadWrite { read: bytes(20e6), write: bytes(10e6) }, ..UNLIMITED };
     let in_force = bench.control.set_limits(&asked).unwrap();
     assert_eq!(in_force, asked);
-    let written = bench.rates(bench.traffic("write", 64)).write;
-    let read = bench.rates(bench.traffic("read", 64)).read;
+    let written = achieved(10e6, || bench.rates(bench.traffic("write", 64)).write);
+    let read = achieved(20e6, || bench.rates(bench.traffic("read", 64)).read);
     println!(
         "{test}: asked for 10 MB/s written, got {written:.0} bytes/s; 20 MB/s read, got {read:.0} bytes/s"
     );
-    assert!(is_near(written, 10e6) && is_near(read, 20e6), "{written} {read}");
     assert_eq!(bench.control.set_limits(&UNLIMITED).unwrap(), UNLIMITED);
     let free = bench.rate_of_all(bench.traffic("read", 64));
     assert!(free > 40e6, "unlimited again, it reads the whole file, and fast: {free}");
@@ -174,9 +184,8 @@ fn a_reader_gets_its_operations_within_five_percent() {
     let asked =
         DiskLimits { operations: ReadWrite { read: operations(100.0), write: Limit::Max }, ..UNLIMITED };
     assert_eq!(bench.control.set_limits(&asked).unwrap(), asked);
-    let reads = bench.rates(bench.traffic("read", 4)).reads;
+    let reads = achieved(100.0, || bench.rates(bench.traffic("read", 4)).reads);
     println!("{test}: asked for 100 reads/s, got {reads:.1}");
-    assert!(is_near(reads, 100.0), "{reads}");
 }
 
 #[test]
