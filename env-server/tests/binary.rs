@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ballast_api::{CgroupVersion, Cores, HttpNode, Limit, LimitChange, Limits, NodeAgent, NodeError, Plan};
+use ballast_api::{Cores, HttpNode, Limit, LimitChange, Limits, NodeAgent, NodeError, Plan};
 use ballast_env_server::privileges::KEPT;
 use nix::sys::signal::Signal;
 use support::{Busy, Scratch, Server, cores, name};
@@ -115,26 +115,6 @@ async fn a_lease_that_ends_restores() {
 }
 
 #[tokio::test]
-async fn what_the_kernel_refuses_undoes_the_rest_of_the_plan() {
-    let test = "what_the_kernel_refuses_undoes_the_rest_of_the_plan";
-    let Some(scratch) = Scratch::new(test) else { return };
-    if scratch.version() != CgroupVersion::V1 {
-        eprintln!("SKIPPED {test}: cgroup v2 lets a child have more than its parent");
-        return;
-    }
-    let server = Server::start(&scratch, &[]);
-    // A group in the container has a quota of its own: the container may not have less.
-    scratch.add("rate/nested");
-    scratch.cpu("rate/nested").set_limit(cores(0.4)).unwrap();
-    let before = limits(&scratch);
-    let error =
-        server.node().apply(&plan(&[("geo", cores(0.1)), ("rate", cores(0.2))], 60.0)).await.unwrap_err();
-    assert!(matches!(&error, NodeError::WriteFailed { container, .. } if container == "rate"), "{error}");
-    assert!(error.to_string().contains("nor be less than a child's"), "{error}");
-    assert_eq!(limits(&scratch), before);
-}
-
-#[tokio::test]
 async fn more_than_the_parent_has_is_refused_before_anything_is_written() {
     let test = "more_than_the_parent_has_is_refused_before_anything_is_written";
     let Some(scratch) = Scratch::new(test) else { return };
@@ -156,16 +136,21 @@ async fn a_lent_quota_is_what_a_busy_process_gets() {
     let busy = Busy::start();
     scratch.attach("geo", busy.pid());
     server.node().apply(&plan(&[("geo", cores(0.2))], 60.0)).await.unwrap();
-    // The machine may give it less for a while when it is loaded, never more: the best of several intervals counts.
+    // The first interval began before the quota.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // The machine may give it less for a while when it is loaded, never more: as often as it takes, at most eight times.
     let mut seen = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..8 {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let geo = server.node().containers().await.unwrap().remove(0);
-        seen.push((geo.usage.unwrap().cpu.unwrap().get(), geo.throttling.unwrap().throttled_share));
+        let (usage, share) = (geo.usage.unwrap().cpu.unwrap().get(), geo.throttling.unwrap().throttled_share);
+        seen.push((usage, share));
+        assert!(usage < 0.22, "more than the 0.2 that are lent: {seen:?}");
+        if usage > 0.18 && share > 0.8 {
+            return;
+        }
     }
-    // The first interval began before the quota.
-    assert!(seen[1..].iter().all(|(usage, _)| *usage < 0.22), "{seen:?}");
-    assert!(seen[1..].iter().any(|(usage, share)| *usage > 0.18 && *share > 0.8), "{seen:?}");
+    panic!("less than the 0.2 that are lent: {seen:?}");
 }
 
 fn fails(arguments: &[&str]) -> (i32, String) {

@@ -21,21 +21,36 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// Whether real processes in real cgroups can be had; else says that `test` is skipped and why.
+/// Whether cgroups can be written; else says that `test` is skipped and why.
+#[must_use]
+pub fn cgroups_or_skip(test: &str) -> bool {
+    told(test, cgroups())
+}
+
+/// Whether the testbed's services can run in cgroups of their own; else says that `test` is skipped and why.
 #[must_use]
 pub fn real_or_skip(test: &str) -> bool {
-    let reason = if !nix::unistd::geteuid().is_root() {
-        "it needs root"
-    } else if !["/usr/bin/memcached", "/usr/bin/redis-server"].iter().all(|path| Path::new(path).exists()) {
-        "it needs memcached and redis-server"
-    } else if let Err(error) = writable_cgroups() {
-        eprintln!("SKIPPED {test}: cgroups cannot be written: {error}");
-        return false;
-    } else {
-        return true;
-    };
-    eprintln!("SKIPPED {test}: {reason}");
-    false
+    let stores = ["/usr/bin/memcached", "/usr/bin/redis-server"];
+    let has_stores = stores.iter().all(|path| Path::new(path).exists());
+    told(
+        test,
+        cgroups().and(if has_stores {
+            Ok(())
+        } else {
+            Err("it needs memcached and redis-server".to_owned())
+        }),
+    )
+}
+
+fn told(test: &str, can: Result<(), String>) -> bool {
+    can.inspect_err(|reason| eprintln!("SKIPPED {test}: {reason}")).is_ok()
+}
+
+fn cgroups() -> Result<(), String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("it needs root".to_owned());
+    }
+    writable_cgroups().map_err(|error| format!("cgroups cannot be written: {error}"))
 }
 
 /// Makes a cgroup where the CPU controller is, and removes it.

@@ -278,7 +278,7 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<ReadWrite<crate::schema::Limit>>))]
     pub disk_operations: Option<ReadWrite<Limit<OperationsPerSecond>>>,
-    /// Network bandwidth.
+    /// Network bandwidth: of frames with all their headers, Ethernet's too, as they are on a wire.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<EgressIngress<crate::schema::Limit>>))]
     pub network: Option<EgressIngress<Limit<BitsPerSecond>>>,

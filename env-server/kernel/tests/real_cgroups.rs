@@ -1,5 +1,5 @@
 //! The kernel crate against the kernel: groups, processes and quotas that really are there. Needs root.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 
@@ -197,13 +197,25 @@ fn a_busy_process_gets_its_quota_and_no_more() {
     cpu.set_limit(cores(0.2)).unwrap();
     let process = Process::start("yes", &[]);
     group.attach(process.0.id()).unwrap();
-    // On a loaded machine it may get less than its share for a while, never more: the best of three counts.
-    let shares: Vec<f64> = (0..3).map(|_| used_share(&cpu, Duration::from_secs(2))).collect();
-    assert!(shares.iter().all(|share| *share < 0.2 + TOLERANCE_CORES), "{shares:?}");
-    assert!(shares.iter().any(|share| *share > 0.2 - TOLERANCE_CORES), "{shares:?}");
+    shares_until_achieved(&cpu, 0.2);
     let counters = cpu.counters().unwrap();
     assert!(counters.throttled_periods * 10 >= counters.periods * 8, "{counters:?}");
     assert!(counters.throttled > Duration::from_secs(1), "{counters:?}");
+}
+
+/// What is used, measured until it is what was asked for. On a loaded machine it may be less for a while, never more: as
+/// often as it takes, at most eight times.
+fn shares_until_achieved(cpu: &CpuControl, asked: f64) -> Vec<f64> {
+    let mut shares = Vec::new();
+    for _ in 0..8 {
+        let share = used_share(cpu, Duration::from_secs(2));
+        shares.push(share);
+        assert!(share < asked + TOLERANCE_CORES, "more than the {asked} asked for: {shares:?}");
+        if share > asked - TOLERANCE_CORES {
+            return shares;
+        }
+    }
+    panic!("less than the {asked} asked for: {shares:?}");
 }
 
 fn used_share(cpu: &CpuControl, time: Duration) -> f64 {
@@ -226,10 +238,8 @@ fn what_is_used_is_what_was_asked_within_two_percent_of_a_core() {
         cpu.set_limit(cores(asked)).unwrap();
         // The period in which the limit changed belongs to both.
         sleep(Duration::from_millis(200));
-        let shares: Vec<f64> = (0..3).map(|_| used_share(&cpu, Duration::from_secs(2))).collect();
+        let shares = shares_until_achieved(&cpu, asked);
         println!("{test}: asked for {asked} cores, used {shares:.3?}");
-        assert!(shares.iter().all(|share| *share < asked + TOLERANCE_CORES), "{asked}: {shares:?}");
-        assert!(shares.iter().any(|share| *share > asked - TOLERANCE_CORES), "{asked}: {shares:?}");
     }
 }
 

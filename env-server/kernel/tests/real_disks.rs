@@ -1,9 +1,16 @@
 //! Disk limits against a real disk: that of the folder for temporary files. Needs root.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 
-use std::{io::Write, os::unix::fs::MetadataExt, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ballast_api::{BytesPerSecond, Limit, OperationsPerSecond, ReadWrite};
 use ballast_kernel::{
@@ -80,6 +87,31 @@ impl Bench {
         process
     }
 
+    /// Bytes per second of `traffic` from its beginning to its end, which must be a good one.
+    fn rate_of_all(&self, traffic: Process) -> f64 {
+        let before = self.counters();
+        let (mut process, began) = (traffic.go(), now());
+        let ended = process.0.wait().unwrap();
+        let elapsed = began.elapsed().as_secs_f64();
+        assert!(ended.success(), "{ended}");
+        let read = self.counters().bytes.read - before.bytes.read;
+        assert!(read >= FILE_MIB << 20, "{read} bytes were read of the disk");
+        #[expect(clippy::cast_precision_loss, reason = "bytes of a file")]
+        let rate = read as f64 / elapsed;
+        rate
+    }
+
+    /// The files of the kernel that the limits of the cgroup are in, to the byte.
+    fn files(&self) -> BTreeMap<PathBuf, String> {
+        let (_, root) = self.scratch.tree.hierarchy().disk_root().unwrap();
+        let files = fs::read_dir(root.join(self.group.path())).unwrap().map(|file| file.unwrap().path());
+        let is_limit = |file: &PathBuf| {
+            let name = file.file_name().unwrap().to_string_lossy();
+            name == "io.max" || name.starts_with("blkio.throttle.") && name.ends_with("_device")
+        };
+        files.filter(is_limit).map(|file| (file.clone(), fs::read_to_string(file).unwrap())).collect()
+    }
+
     /// What is counted per second of `traffic`, once its first second is over: the kernel lets the first requests through
     /// and makes later ones wait.
     fn rates(&self, traffic: Process) -> DiskRates {
@@ -109,8 +141,23 @@ fn bytes(rate: f64) -> Limit<BytesPerSecond> {
     Limit::At(BytesPerSecond::new(rate).unwrap())
 }
 
-fn is_near(achieved: f64, asked: f64) -> bool {
-    (achieved / asked - 1.0).abs() <= TOLERANCE
+fn operations(rate: f64) -> Limit<OperationsPerSecond> {
+    Limit::At(OperationsPerSecond::new(rate).unwrap())
+}
+
+/// What is achieved of `asked`, within [`TOLERANCE`]. On a loaded machine it may be less for a while, never more: as often as
+/// it takes, at most four times.
+fn achieved(asked: f64, measure: impl Fn() -> f64) -> f64 {
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let rate = measure();
+        seen.push(rate);
+        assert!(rate <= asked * (1.0 + TOLERANCE), "more than the {asked} asked for: {seen:?}");
+        if rate >= asked * (1.0 - TOLERANCE) {
+            return rate;
+        }
+    }
+    panic!("less than the {asked} asked for: {seen:?}");
 }
 
 #[test]
@@ -120,30 +167,25 @@ fn a_writer_and_a_reader_get_their_bandwidth_within_five_percent() {
     let asked = DiskLimits { bytes: ReadWrite { read: bytes(20e6), write: bytes(10e6) }, ..UNLIMITED };
     let in_force = bench.control.set_limits(&asked).unwrap();
     assert_eq!(in_force, asked);
-    let written = bench.rates(bench.traffic("write", 64)).write;
-    let read = bench.rates(bench.traffic("read", 64)).read;
+    let written = achieved(10e6, || bench.rates(bench.traffic("write", 64)).write);
+    let read = achieved(20e6, || bench.rates(bench.traffic("read", 64)).read);
     println!(
         "{test}: asked for 10 MB/s written, got {written:.0} bytes/s; 20 MB/s read, got {read:.0} bytes/s"
     );
-    assert!(is_near(written, 10e6) && is_near(read, 20e6), "{written} {read}");
     assert_eq!(bench.control.set_limits(&UNLIMITED).unwrap(), UNLIMITED);
-    let free = bench.rates(bench.traffic("read", 64)).read;
-    assert!(
-        free == 0.0 || free > 40e6,
-        "unlimited again, it was done before the first second, or is fast: {free}"
-    );
+    let free = bench.rate_of_all(bench.traffic("read", 64));
+    assert!(free > 40e6, "unlimited again, it reads the whole file, and fast: {free}");
 }
 
 #[test]
 fn a_reader_gets_its_operations_within_five_percent() {
     let test = "a_reader_gets_its_operations_within_five_percent";
     let Some(bench) = Bench::new(test) else { return };
-    let operations = Limit::At(OperationsPerSecond::new(100.0).unwrap());
-    let asked = DiskLimits { operations: ReadWrite { read: operations, write: Limit::Max }, ..UNLIMITED };
+    let asked =
+        DiskLimits { operations: ReadWrite { read: operations(100.0), write: Limit::Max }, ..UNLIMITED };
     assert_eq!(bench.control.set_limits(&asked).unwrap(), asked);
-    let reads = bench.rates(bench.traffic("read", 4)).reads;
+    let reads = achieved(100.0, || bench.rates(bench.traffic("read", 4)).reads);
     println!("{test}: asked for 100 reads/s, got {reads:.1}");
-    assert!(is_near(reads, 100.0), "{reads}");
 }
 
 #[test]
@@ -154,17 +196,27 @@ fn limits_are_rounded_refused_and_undone_to_the_last_byte() {
         bytes: ReadWrite { read, write: Limit::Max },
         ..UNLIMITED
     };
+    let without = bench.files();
+    assert!(!without.is_empty());
     assert_eq!(bench.control.limits().unwrap(), UNLIMITED);
     assert_eq!(bench.control.set_limits(&one(bytes(4096.4))).unwrap(), one(bytes(4096.0)));
+    let rounded = bench.files();
     let refused = bench.control.set_limits(&one(bytes(0.4))).unwrap_err();
     assert!(matches!(refused, KernelError::LimitTooSmall { .. }), "{refused}");
-    let many = Limit::At(OperationsPerSecond::new(1e12).unwrap());
+    let many = operations(1e12);
     let refused = bench
         .control
         .set_limits(&DiskLimits { operations: ReadWrite { read: many, write: many }, ..UNLIMITED });
     assert!(matches!(refused, Err(KernelError::LimitTooLarge { .. })), "{refused:?}");
-    assert_eq!(bench.control.limits().unwrap(), one(bytes(4096.0)), "a refused limit changes nothing");
+    assert_eq!(bench.files(), rounded, "a refused limit changes nothing");
+    assert_ne!(rounded, without);
+    let other =
+        DiskLimits { operations: ReadWrite { read: Limit::Max, write: operations(900.0) }, ..UNLIMITED };
+    bench.control.set_limits(&other).unwrap();
+    bench.control.set_limits(&one(bytes(4096.0))).unwrap();
+    assert_eq!(bench.files(), rounded, "limits of its own come back");
     assert_eq!(bench.control.set_limits(&UNLIMITED).unwrap(), UNLIMITED);
+    assert_eq!(bench.files(), without);
 }
 
 #[test]
@@ -172,7 +224,7 @@ fn a_process_is_on_the_disk_of_its_root_folder() {
     let test = "a_process_is_on_the_disk_of_its_root_folder";
     let Some(bench) = Bench::new(test) else { return };
     let roots = device::Roots { proc: Path::new("/proc"), sys_dev_block: Path::new("/sys/dev/block") };
-    let root = DeviceNumber::from_raw(std::fs::metadata("/").unwrap().dev());
+    let root = DeviceNumber::from_raw(fs::metadata("/").unwrap().dev());
     match (device::disk_of_root(&roots, std::process::id()), device::whole_disk(roots.sys_dev_block, root)) {
         (Ok(found), Ok(expected)) => assert_eq!(found, expected),
         (found, _) => eprintln!("SKIPPED {test}: the root folder is on no plain disk: {found:?}"),

@@ -10,7 +10,7 @@ use ballast_api::{
 
 use crate::{
     agent::capability,
-    config::{MIN_QUOTA_US, PERIOD, quota_us},
+    config::{MIN_QUOTA_US, PERIOD, SimError, quota_us},
     sampling::limits,
     simulation::Simulation,
     time::{NEVER, Nanos, ceil_u64},
@@ -47,13 +47,15 @@ impl Simulation {
     /// Lends limits, as `POST /v1/plans` does: all or nothing.
     ///
     /// # Errors
-    /// [`NodeError::Invalid`] with every problem, [`NodeError::UnknownContainer`], or [`NodeError::StaleGeneration`].
+    /// [`NodeError::Invalid`] with every problem, [`NodeError::UnknownContainer`], [`NodeError::StaleGeneration`], or
+    /// [`NodeError::WriteFailed`] where [`Self::refuse_writes`] said so.
     pub fn apply(&mut self, plan: &Plan) -> Result<PlanOutcome, NodeError> {
         let changes = self.check(plan)?;
         let applied = changes.iter().map(|checked| self.answer(checked)).collect();
         if !plan.dry_run {
+            self.write(&changes)?;
             for checked in &changes {
-                self.lend(checked, plan);
+                self.mark_lent(checked, plan);
             }
         }
         Ok(PlanOutcome { generation: plan.generation, dry_run: plan.dry_run, applied })
@@ -67,6 +69,21 @@ impl Simulation {
         let index = self.known(container)?;
         self.give_back(index);
         Ok(limits(self.machine.cpu.quota(index)))
+    }
+
+    /// From now on, what plans write of a container's limits fails, or does so no longer. Baselines still come back.
+    ///
+    /// # Errors
+    /// [`SimError::UnknownContainer`].
+    pub fn refuse_writes(&mut self, container: &ContainerName, refuse: bool) -> Result<(), SimError> {
+        let unknown = || SimError::UnknownContainer(container.to_string());
+        let index = self.index_of(container).ok_or_else(unknown)?;
+        if refuse {
+            self.unwritable.insert(index);
+        } else {
+            self.unwritable.remove(&index);
+        }
+        Ok(())
     }
 
     /// When the next lease ends.
@@ -167,11 +184,27 @@ impl Simulation {
         }
     }
 
-    /// Does not write a quota that is in force already, as an env-server does not: writing would refill the budget.
-    fn lend(&mut self, checked: &Checked<'_>, plan: &Plan) {
-        if self.machine.cpu.quota(checked.container) != checked.quota {
-            self.set_quota(checked.container, checked.quota);
+    /// One quota after the other; a failure undoes those before it. A quota that is in force already is not written, as
+    /// an env-server does not: writing would refill the budget.
+    fn write(&mut self, changes: &[Checked<'_>]) -> Result<(), NodeError> {
+        let mut written = Vec::new();
+        for Checked { container, change, quota } in changes {
+            let before = self.machine.cpu.quota(*container);
+            if before == *quota {
+                continue;
+            }
+            if self.unwritable.contains(container) {
+                written.into_iter().rev().for_each(|(container, before)| self.set_quota(container, before));
+                let detail = format!("the simulated kernel refuses {}", limits(*quota));
+                return Err(NodeError::WriteFailed { container: change.container.to_string(), detail });
+            }
+            self.set_quota(*container, *quota);
+            written.push((*container, before));
         }
+        Ok(())
+    }
+
+    fn mark_lent(&mut self, checked: &Checked<'_>, plan: &Plan) {
         let lasts = ceil_u64(plan.lease_seconds * 1e9);
         let lease = &mut self.leases[checked.container];
         lease.generation = plan.generation;

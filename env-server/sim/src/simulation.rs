@@ -2,7 +2,7 @@
 //!
 //! Same topology, configuration and calls: same bytes out. It reads no clock and touches no kernel.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ballast_api::{ContainerName, Limit, UnixNanos, trace::Span};
 use slab::Slab;
@@ -32,6 +32,8 @@ pub struct Simulation {
     arrivals: Arrivals,
     injections: Slab<Burners>,
     pub(crate) leases: Vec<Lease>,
+    /// Containers whose limits cannot be written now.
+    pub(crate) unwritable: BTreeSet<usize>,
     pub(crate) sampler: Sampler,
 }
 
@@ -64,6 +66,7 @@ impl Simulation {
             names: program.containers.iter().map(|container| container.name.clone()).collect(),
             requests: Requests::new(Arc::clone(&program), config.start, config.max_in_flight),
             leases: program.containers.iter().map(|container| Lease::none(container.quota_us)).collect(),
+            unwritable: BTreeSet::new(),
             sampler: Sampler::new(&machine.cpu, program.containers.len()),
             injections: Slab::new(),
             arrivals,

@@ -92,11 +92,19 @@ impl Machine {
         Self { child, folder: folder.to_owned() }
     }
 
-    /// What it says until it ends; at most until `limit` is over, when it is switched off.
-    pub(crate) async fn says(mut self, limit: Duration) -> String {
+    /// What it says until it ends. It is switched off when it says nothing for as long as `silence`, or after `limit`.
+    pub(crate) async fn says(mut self, limit: Duration, silence: Duration) -> String {
         let deadline = Instant::now() + limit;
-        while self.child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        let (mut heard, mut heard_at) = (self.bytes_said(), Instant::now());
+        while self.child.try_wait().unwrap().is_none()
+            && Instant::now() < deadline
+            && heard_at.elapsed() < silence
+        {
             sleep(Duration::from_millis(200)).await;
+            let now = self.bytes_said();
+            if now != heard {
+                (heard, heard_at) = (now, Instant::now());
+            }
         }
         let read = |name| {
             let bytes = fs::read(self.folder.join(name)).unwrap_or_default();
@@ -106,6 +114,12 @@ impl Machine {
         // What the kernel and the programs say is told only where it explains something.
         let is_over = told.lines().any(|line| line == OVER);
         if is_over { told } else { format!("{told}\nnot over, ended {ended:?}\n{}", read(CONSOLE)) }
+    }
+
+    /// By the guest's kernel and programs, and of results.
+    fn bytes_said(&self) -> u64 {
+        let length = |name| fs::metadata(self.folder.join(name)).map_or(0, |file| file.len());
+        length(CONSOLE) + length(RESULTS)
     }
 }
 

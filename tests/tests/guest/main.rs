@@ -15,14 +15,16 @@ use std::time::Duration;
 use machine::Machine;
 use suites::Suite;
 
-/// 205 s were measured, 5 of them for booting, without hardware support; rates are measured over seconds.
-const LONGEST_RUN: Duration = Duration::from_secs(400);
+/// 205 s were measured on an idle machine, 5 of them for booting, without hardware support. A busy one may take several
+/// times as long, and is not what is judged.
+const LONGEST_RUN: Duration = Duration::from_secs(30 * 60);
+/// The longest test took 50 s there, in which nothing is said: who is silent for so long does not work any more.
+const LONGEST_SILENCE: Duration = Duration::from_secs(5 * 60);
 
 /// Tests that say themselves why they make no sense there.
-const ONLY_ON_V1: [&str; 3] = [
+const ONLY_ON_V1: [&str; 2] = [
     "a_child_over_its_parents_quota_is_a_named_error",
     "a_process_that_only_the_v1_groups_hold_is_killed_one_by_one",
-    "what_the_kernel_refuses_undoes_the_rest_of_the_plan",
 ];
 
 #[tokio::test]
@@ -35,7 +37,7 @@ async fn end_to_end_the_suites_pass_on_cgroup_v2_too() {
     let suites = suites::build();
     let folder = tempfile::Builder::new().prefix("ballast-guest-").tempdir().unwrap();
     disk::make(folder.path(), &kernel, &suites);
-    let said = Machine::boot(folder.path(), &kernel).says(LONGEST_RUN).await;
+    let said = Machine::boot(folder.path(), &kernel).says(LONGEST_RUN, LONGEST_SILENCE).await;
     let verdicts = verdict::read(&said);
     // Quoted, so that scripts/test takes nothing of it for its own tests.
     let said: String = said.lines().map(|line| format!("guest| {line}\n")).collect();

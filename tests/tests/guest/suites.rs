@@ -15,11 +15,7 @@ const SUITES: [(&str, &str, &[&str]); 6] = [
     ("env-server/kernel", "real_cgroups", &["a_busy_process_gets_its_quota_and_no_more"]),
     ("env-server/kernel", "real_disks", &[]),
     // Slow without hardware support, and nothing that depends on the version of a kernel.
-    (
-        "env-server/kernel",
-        "network",
-        &["finding::", "a_live_change", "both_ways_at_once", "a_veth_in_a_bridge"],
-    ),
+    ("env-server/kernel", "network", &["finding::", "a_live_change", "a_veth_in_a_bridge"]),
     ("env-server", "binary", &[]),
     ("env-server", "network", &[]),
     ("env-server", "exact", &[]),

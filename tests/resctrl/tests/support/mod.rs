@@ -225,11 +225,7 @@ impl Process {
 
     /// A process of at least four threads.
     pub(crate) fn with_threads() -> Self {
-        let test = std::env::current_exe().unwrap();
-        let process = Self::start(
-            test.to_str().unwrap(),
-            &["--ignored", "--exact", "support::three_threads_until_killed"],
-        );
+        let process = Self::start(env!("CARGO_BIN_EXE_ballast-test-threads"), &[]);
         wait_until("its threads", || process.threads().len() >= 4);
         process
     }
@@ -324,15 +320,4 @@ fn eventually(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
         std::thread::sleep(Duration::from_millis(20));
     }
     true
-}
-
-/// Run by [`Process::with_threads`] in a process of its own.
-#[test]
-#[ignore = "helper of other tests"]
-fn three_threads_until_killed() {
-    let park = || loop {
-        std::thread::park();
-    };
-    let _threads = [std::thread::spawn(park), std::thread::spawn(park)];
-    park();
 }
