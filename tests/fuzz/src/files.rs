@@ -87,3 +87,26 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_touched_is_seen_and_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["p/a/cpu.max", "p/cpu.max", "state/journal.json"] {
+            put(&path(name), b"max 100000\n");
+        }
+        let before = below(folder.path());
+        fs::write(path("p/a/cpu.max"), "max 100000").unwrap();
+        fs::remove_file(path("p/cpu.max")).unwrap();
+        put(&path("p/b/c/new"), b"");
+        let after = below(folder.path());
+        let touched = ["p/a/cpu.max", "p/b", "p/b/c", "p/b/c/new", "p/cpu.max"].map(path);
+        assert!(differing(&before, &after).into_iter().eq(touched.iter().map(PathBuf::as_path)));
+        put_back(&before, &after);
+        assert_eq!(below(folder.path()), before);
+    }
+}
