@@ -4,12 +4,7 @@
 
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use ballast_api::{
     BitsPerSecond, BytesPerSecond, Capability, CgroupVersion, EgressIngress, Limit, LimitChange, Limits,
@@ -19,31 +14,11 @@ use ballast_kernel::{DiskControl, DiskLimits, disk::device};
 use nix::sys::signal::Signal;
 use support::{
     Scratch, Server, cores, name,
-    stage::{network, on_a_host},
+    stage::{everything, on_a_host},
     unwritable::{Unwritable, own_mounts},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-env-server");
-
-/// Files that a limit is written to, of either version.
-const LIMITS: [&str; 4] = ["cpu.max", "cpu.cfs_", "io.max", "blkio.throttle."];
-/// Those beside them that count.
-const COUNTERS: [&str; 2] = ["io_service_bytes", "io_serviced"];
-
-/// Every byte that a limit of `geo` may touch.
-fn everything(scratch: &Scratch) -> (BTreeMap<PathBuf, String>, String) {
-    let path = scratch.path("geo");
-    let disk = scratch.hierarchy().disk_root().map(|(_, root)| root.join(&path));
-    let folders = [Some(scratch.hierarchy().cpu_folder(&path)), disk].into_iter().flatten();
-    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
-    let is_limit = |file: &PathBuf| {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        LIMITS.iter().any(|start| name.starts_with(start)) && !COUNTERS.iter().any(|part| name.contains(part))
-    };
-    // Files that the kernel lets nobody read hold no limit.
-    let read = |file: PathBuf| Some((file.clone(), fs::read_to_string(file).ok()?));
-    (files.filter(is_limit).filter_map(read).collect(), network())
-}
 
 fn disk_limits(read: f64, write: f64) -> DiskLimits {
     let bytes =

@@ -66,7 +66,8 @@ impl Source {
 
 async fn keep(source: Source, book: Arc<NameBook>) {
     loop {
-        let answered = match source.ask().await {
+        let asked = source.clone();
+        let answered = match unbroken(async move { asked.ask().await }).await {
             Ok(known) => {
                 book.learn(known);
                 true
@@ -83,6 +84,14 @@ async fn keep(source: Source, book: Arc<NameBook>) {
             () = book.wanted() => {}
         }
     }
+}
+
+/// A panic over one answer is told as any other failure, and the next one is asked for.
+async fn unbroken<T: Send + 'static>(
+    asking: impl Future<Output = Result<T, String>> + Send + 'static,
+) -> Result<T, String> {
+    let asked = AbortOnDropHandle::new(tokio::spawn(asking)).await;
+    asked.unwrap_or_else(|_| Err("its answer broke this program, which stderr tells more of".to_owned()))
 }
 
 #[cfg(test)]

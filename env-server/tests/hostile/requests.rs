@@ -1,9 +1,13 @@
 //! Hostile requests, drawn from a seed: the bytes of each, how they are sent, and what must become of it.
 //!
 //! None of them may be right: whoever sends them must see a refusal, or the connection's end where the bytes are no
-//! request.
+//! request. Must not know what a plan can say: `plans` does.
 
 use rand::{RngExt, rngs::StdRng};
+
+use super::plans::{
+    self, deep, half_right, odd_number, odd_shape, right, traversal_in_a_plan, wrong_generation,
+};
 
 /// The generation in force: older ones are refused.
 pub(crate) const GENERATION: u64 = 1000;
@@ -33,7 +37,7 @@ pub(crate) struct Hostile {
 type Draw = fn(&mut StdRng) -> Hostile;
 
 /// All kinds but the slow ones.
-const KINDS: [Draw; 14] = [
+const KINDS: [Draw; 15] = [
     traversal_in_a_path,
     traversal_in_a_plan,
     unknown_place,
@@ -45,6 +49,7 @@ const KINDS: [Draw; 14] = [
     deep,
     odd_number,
     odd_shape,
+    half_right,
     header_flood,
     odd_framing,
     garbage,
@@ -64,22 +69,22 @@ pub(crate) fn draw_slow(rng: &mut StdRng) -> Hostile {
     Hostile { kind, bytes, then: Then::Drip, may_be_cut: in_head }
 }
 
-fn pick<T: Copy>(rng: &mut StdRng, from: &[T]) -> T {
+pub(crate) fn pick<T: Copy>(rng: &mut StdRng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())]
 }
 
-fn whole(kind: &'static str, text: String) -> Hostile {
+pub(crate) fn whole(kind: &'static str, text: String) -> Hostile {
     Hostile { kind, bytes: text.into_bytes(), then: Then::Wait, may_be_cut: false }
 }
 
-fn post_head(token: &str, content_type: &str, length: usize) -> String {
+pub(crate) fn post_head(token: &str, content_type: &str, length: usize) -> String {
     format!(
         "POST /v1/plans HTTP/1.1\r\nhost: n1\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
          content-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
     )
 }
 
-fn post(kind: &'static str, body: &str) -> Hostile {
+pub(crate) fn post(kind: &'static str, body: &str) -> Hostile {
     whole(kind, post_head(ACT, "application/json", body.len()) + body)
 }
 
@@ -89,14 +94,6 @@ fn call(kind: &'static str, method: &str, path: &str, more: &str) -> Hostile {
         format!(
             "{method} {path} HTTP/1.1\r\nhost: n1\r\nconnection: close\r\nauthorization: Bearer {ACT}\r\n{more}\r\n"
         ),
-    )
-}
-
-/// What would be accepted, if it were what is asked for.
-fn plan(generation: &str, lease: &str, container: &str, cpu: &str) -> String {
-    format!(
-        "{{\"generation\":{generation},\"lease_seconds\":{lease},\"changes\":\
-         [{{\"container\":\"{container}\",\"limits\":{{\"cpu\":{cpu}}}}}]}}"
     )
 }
 
@@ -130,28 +127,6 @@ fn traversal_in_a_path(rng: &mut StdRng) -> Hostile {
     call("traversal in a path", "DELETE", &format!("/v1/containers/{name}/limits"), "")
 }
 
-fn traversal_in_a_plan(rng: &mut StdRng) -> Hostile {
-    let names = [
-        "..",
-        "../geo",
-        "/geo",
-        "geo/",
-        "geo/../rate",
-        ".geo",
-        "",
-        "geo\\u0000",
-        "g\\u00e9o",
-        "geo\\n",
-        "a b",
-    ];
-    let name = match rng.random_range(0..3) {
-        0 => "../".repeat(rng.random_range(1..200)) + "etc/passwd",
-        1 => "a".repeat(rng.random_range(201..5000)),
-        _ => pick(rng, &names).to_owned(),
-    };
-    post("traversal in a plan", &plan("2000", "10", &name, "0.3"))
-}
-
 fn unknown_place(rng: &mut StdRng) -> Hostile {
     let paths = [
         "/",
@@ -171,7 +146,8 @@ fn unknown_place(rng: &mut StdRng) -> Hostile {
     ];
     match rng.random_range(0..3) {
         0 => {
-            post("unknown container", &plan("2000", "10", &format!("x{}", rng.random_range(0..9999)), "0.3"))
+            let name = format!("x{}", rng.random_range(0..9999));
+            post("unknown container", &plans::of("2000", "10", &name, &plans::limits(rng)))
         }
         1 => call(
             "unknown container",
@@ -197,16 +173,8 @@ fn oversized(rng: &mut StdRng) -> Hostile {
     Hostile { may_be_cut: true, ..sent }
 }
 
-fn wrong_generation(rng: &mut StdRng) -> Hostile {
-    let generation = match rng.random_range(0..3) {
-        0 => pick(rng, &["-1", "1.5", "1e30", "18446744073709551616", "\"2000\"", "null", "[]"]).to_owned(),
-        _ => rng.random_range(0..GENERATION).to_string(),
-    };
-    post("wrong generation", &plan(&generation, "10", "geo", "0.3"))
-}
-
 fn bad_token(rng: &mut StdRng) -> Hostile {
-    let body = plan("2000", "10", "geo", "0.3");
+    let body = right(rng);
     let token = match rng.random_range(0..7) {
         0 => String::new(),
         1 => ACT[..rng.random_range(1..ACT.len())].to_owned(),
@@ -227,76 +195,9 @@ fn bad_method(rng: &mut StdRng) -> Hostile {
 
 /// The end comes too early.
 fn truncated(rng: &mut StdRng) -> Hostile {
-    let mut whole = post("truncated", &plan("2000", "10", "geo", "0.3"));
+    let mut whole = post("truncated", &right(rng));
     whole.bytes.truncate(rng.random_range(1..whole.bytes.len()));
     Hostile { then: Then::End, may_be_cut: true, ..whole }
-}
-
-fn deep(rng: &mut StdRng) -> Hostile {
-    let depth = rng.random_range(200..60_000);
-    let opening = pick(rng, &["[", "{\"changes\":", "{\"a\":", "[[{\"generation\":"]);
-    let mut body = opening.repeat(depth.min(250_000 / opening.len()));
-    if rng.random_range(0..2) == 0 {
-        body = format!("{{\"generation\":2000,\"lease_seconds\":10,\"changes\":{body}");
-    }
-    post("deep JSON", &body)
-}
-
-fn odd_number(rng: &mut StdRng) -> Hostile {
-    let numbers = [
-        "NaN",
-        "Infinity",
-        "-Infinity",
-        "1e999",
-        "-1e999",
-        "-1",
-        "-0.0001",
-        "1e308",
-        "0",
-        "0x10",
-        "1_0",
-        "+1",
-        ".5",
-        "1e18",
-    ];
-    let number = pick(rng, &numbers);
-    let body = match rng.random_range(0..2) {
-        0 => plan("2000", number, "geo", "0.3"),
-        _ => plan("2000", "10", "geo", number),
-    };
-    post("odd number", &body)
-}
-
-fn odd_shape(rng: &mut StdRng) -> Hostile {
-    let change = r#"{"container":"geo","limits":{"cpu":0.3}}"#;
-    let bodies = [
-        String::new(),
-        "null".to_owned(),
-        "[]".to_owned(),
-        "{}".to_owned(),
-        format!("{} x", plan("2000", "10", "geo", "0.3")),
-        format!(r#"{{"generation":2000,"lease_seconds":10,"changes":[{change},{change}]}}"#),
-        format!(r#"{{"generation":2000,"lease_seconds":10,"force":true,"changes":[{change}]}}"#),
-        format!(r#"{{"generation":2000,"generation":2001,"lease_seconds":10,"changes":[{change}]}}"#),
-        format!(r#"{{"generation":2000,"lease_seconds":10,"dry_run":"no","changes":[{change}]}}"#),
-        r#"{"generation":2000,"lease_seconds":10,"changes":[{"container":"geo","limits":{"gpu":1}}]}"#
-            .to_owned(),
-        r#"{"generation":2000,"lease_seconds":10,"changes":[{"container":"geo","limits":{"llc":1}}]}"#
-            .to_owned(),
-        plan("2000", "10", "geo", "\"unlimited\""),
-        plan("2000", "10", "geo", "true"),
-        plan("2000", "10", "geo", "{}"),
-    ];
-    let body = &bodies[rng.random_range(0..bodies.len())];
-    if rng.random_range(0..4) == 0 {
-        let kind = pick(
-            rng,
-            &["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"],
-        );
-        let good = plan("2000", "10", "geo", "0.3");
-        return whole("odd shape", post_head(ACT, kind, good.len()) + &good);
-    }
-    post("odd shape", body)
 }
 
 fn header_flood(rng: &mut StdRng) -> Hostile {
@@ -320,7 +221,7 @@ fn odd_framing(rng: &mut StdRng) -> Hostile {
     ];
     let head = format!("content-type: application/json\r\n{}", pick(rng, &framings));
     let mut sent = call("odd framing", "POST", "/v1/plans", &head);
-    sent.bytes.extend(format!("zz\r\n{}\r\n0\r\n\r\n", plan("2000", "10", "geo", "0.3")).bytes());
+    sent.bytes.extend(format!("zz\r\n{}\r\n0\r\n\r\n", right(rng)).bytes());
     Hostile { then: Then::End, may_be_cut: true, ..sent }
 }
 

@@ -1,11 +1,21 @@
 //! A network namespace that plays the host, with the container `geo` on a veth in it. The machine's own interfaces are
 //! never touched.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
 
 use nix::sched::{CloneFlags, unshare};
 
 use super::Scratch;
+
+/// Files that a limit is written to, of either version.
+const LIMITS: [&str; 4] = ["cpu.max", "cpu.cfs_", "io.max", "blkio.throttle."];
+/// Those beside them that count.
+const COUNTERS: [&str; 2] = ["io_service_bytes", "io_serviced"];
 
 /// The host side of the container's veth.
 pub(crate) const VETH: &str = "veth-geo";
@@ -22,8 +32,8 @@ impl Networked {
     pub(crate) fn start_at(index: Option<u32>) -> Self {
         let child = Command::new("unshare").args(["--net", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
         let this = Self(child);
-        let namespace = || std::fs::read_link(format!("/proc/{}/ns/net", this.0.id())).unwrap();
-        let host = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let namespace = || fs::read_link(format!("/proc/{}/ns/net", this.0.id())).unwrap();
+        let host = fs::read_link("/proc/thread-self/ns/net").unwrap();
         while namespace() == host {
             std::thread::yield_now();
         }
@@ -57,10 +67,31 @@ pub(crate) fn run(program: &str, arguments: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Everything of the host's network that a limit may touch.
+/// Everything of the host's network that a limit may touch, with the rates.
 pub(crate) fn network() -> String {
+    let redirected = run("ip", "-oneline link show type ifb");
+    let name = |line: &str| line.split([':', '@']).nth(1).unwrap().trim().to_owned();
+    let links = redirected.lines().map(name).chain([VETH.to_owned()]);
+    let classes: String = links.map(|link| run("tc", &format!("class show dev {link}"))).collect();
     let filters = format!("filter show dev {VETH} ingress");
-    [run("ip", "link show"), run("tc", "qdisc show"), run("tc", &filters)].concat()
+    [run("ip", "link show"), run("tc", "qdisc show"), classes, run("tc", &filters)].concat()
+}
+
+/// Every byte that a limit of the containers or of their parent may touch.
+pub(crate) fn everything(scratch: &Scratch) -> (BTreeMap<PathBuf, String>, String) {
+    let hierarchy = scratch.hierarchy();
+    let roots = [Some(hierarchy.cpu_root()), hierarchy.disk_root().map(|(_, root)| root)];
+    let groups = [scratch.parent(), scratch.path("geo").to_string(), scratch.path("rate").to_string()];
+    let folders =
+        groups.iter().flat_map(|group| roots.into_iter().flatten().map(move |root| root.join(group)));
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
+    let is_limit = |file: &PathBuf| {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        LIMITS.iter().any(|start| name.starts_with(start)) && !COUNTERS.iter().any(|part| name.contains(part))
+    };
+    // Files that the kernel lets nobody read hold no limit.
+    let read = |file: PathBuf| Some((file.clone(), fs::read_to_string(file).ok()?));
+    (files.filter(is_limit).filter_map(read).collect(), network())
 }
 
 /// Runs `test` in a private network namespace, with the container `geo` on the veth [`VETH`].

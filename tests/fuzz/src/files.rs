@@ -3,8 +3,8 @@
 //! Must not know what the files mean.
 
 use std::{
-    collections::BTreeMap,
-    fs,
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -22,10 +22,10 @@ pub(crate) fn folder() -> TempDir {
     in_memory.or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// Reads everything below these folders.
-pub(crate) fn below<const N: usize>(folders: [&Path; N]) -> Files {
+/// Reads everything below a folder.
+pub(crate) fn below(folder: &Path) -> Files {
     let mut files = Files::new();
-    folders.into_iter().for_each(|folder| collect(folder, &mut files));
+    collect(folder, &mut files);
     files
 }
 
@@ -43,8 +43,70 @@ fn collect(folder: &Path, files: &mut Files) {
     }
 }
 
+/// What was made, what was removed, and what has other bytes than before.
+pub(crate) fn differing<'a>(before: &'a Files, after: &'a Files) -> BTreeSet<&'a Path> {
+    let new = after.keys().filter(|path| !before.contains_key(*path));
+    let other = before.iter().filter(|(path, held)| after.get(*path) != Some(held)).map(|(path, _)| path);
+    new.chain(other).map(PathBuf::as_path).collect()
+}
+
+/// Fails when anything differs but what `may`.
+pub(crate) fn assert_untouched(
+    before: &Files,
+    after: &Files,
+    may: impl Fn(&Path) -> bool,
+    by: &dyn fmt::Debug,
+) {
+    let touched: Vec<_> = differing(before, after).into_iter().filter(|path| !may(path)).collect();
+    assert!(touched.is_empty(), "{by:?} touched {touched:?}");
+}
+
+/// Fails when anything tells that the kernel did not let it write. Pretended files refuse nothing: it was another file.
+pub(crate) fn assert_allowed(told: &str) {
+    let denied = ["Permission denied", "Read-only file system"];
+    assert!(
+        !denied.iter().any(|words| told.contains(words)),
+        "a write outside of the folder was tried: {told}"
+    );
+}
+
+/// Puts everything back that differs. A folder that was removed is not made again: nothing may have removed one.
+pub(crate) fn put_back(before: &Files, after: &Files) {
+    for path in differing(before, after).into_iter().rev() {
+        match before.get(path) {
+            Some(Some(held)) => fs::write(path, held).unwrap(),
+            Some(None) => panic!("{} is gone", path.display()),
+            None if path.is_dir() => fs::remove_dir(path).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+    }
+}
+
 /// Writes a file, and makes the folders above it.
 pub(crate) fn put(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_touched_is_seen_and_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["p/a/cpu.max", "p/cpu.max", "state/journal.json"] {
+            put(&path(name), b"max 100000\n");
+        }
+        let before = below(folder.path());
+        fs::write(path("p/a/cpu.max"), "max 100000").unwrap();
+        fs::remove_file(path("p/cpu.max")).unwrap();
+        put(&path("p/b/c/new"), b"");
+        let after = below(folder.path());
+        let touched = ["p/a/cpu.max", "p/b", "p/b/c", "p/b/c/new", "p/cpu.max"].map(path);
+        assert!(differing(&before, &after).into_iter().eq(touched.iter().map(PathBuf::as_path)));
+        put_back(&before, &after);
+        assert_eq!(below(folder.path()), before);
+    }
 }

@@ -91,3 +91,10 @@ async fn a_token_that_cannot_be_read_is_told_by_its_file() {
     let told = Source::Kubelet(endpoint, Some("/nowhere/token".into())).ask().await.unwrap_err();
     assert!(told.contains("/nowhere/token"), "{told}");
 }
+
+#[tokio::test]
+async fn an_answer_that_breaks_the_program_is_a_failure_like_others() {
+    assert_eq!(unbroken(async { Ok(1) }).await, Ok(1));
+    let broken: Result<(), _> = unbroken(async { panic!("as a parser should not") }).await;
+    assert!(broken.unwrap_err().contains("stderr"));
+}

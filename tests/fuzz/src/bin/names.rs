@@ -1,4 +1,4 @@
 //! Fuzzes [`ballast_fuzz::names`].
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ballast_fuzz::names(bytes));
+libfuzzer_sys::fuzz_target!(init: ballast_fuzz::confine::confine(), |bytes: &[u8]| ballast_fuzz::names(bytes));

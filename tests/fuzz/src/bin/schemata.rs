@@ -1,4 +1,4 @@
 //! Fuzzes [`ballast_fuzz::schemata`].
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ballast_fuzz::schemata(bytes));
+libfuzzer_sys::fuzz_target!(init: ballast_fuzz::confine::confine(), |bytes: &[u8]| ballast_fuzz::schemata(bytes));
