@@ -6,17 +6,16 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use ballast_api::files::Watched;
 use rustls::ServerConfig;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 mod pace;
-mod secret;
 mod settings;
 pub(crate) mod tls;
 mod tokens;
-mod watched;
 
 pub use pace::Pace;
 pub(crate) use pace::network;
@@ -25,7 +24,6 @@ pub use tls::TlsFiles;
 pub use tokens::TokenFiles;
 
 use tokens::Tokens;
-use watched::Watched;
 
 /// How often files are looked at. A look is one system call for each.
 const LOOK: Duration = Duration::from_secs(1);
