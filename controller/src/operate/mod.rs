@@ -9,6 +9,7 @@ mod node_files;
 mod report;
 mod service;
 mod settings;
+mod view;
 
 pub use controller::Controller;
 pub use evidence::{limit_cores, node_metrics, stored_metrics};
@@ -19,3 +20,4 @@ pub use node_files::NodeFiles;
 pub use report::{Acting, Opinion, StepReport};
 pub use service::control;
 pub use settings::{ConfigError, MEMORY, MetricsConfig, ObjectiveConfig, RunConfig, Settings, objectives_of};
+pub use view::{NodeView, view};
