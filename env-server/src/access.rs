@@ -6,6 +6,7 @@
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
+use ballast_api::files::Watched;
 use rustls::{ServerConfig, pki_types::CertificateDer};
 use tokio::{
     sync::watch,
@@ -16,11 +17,9 @@ use tracing::{error, info};
 
 mod expiry;
 mod pace;
-mod secret;
 mod settings;
 pub(crate) mod tls;
 mod tokens;
-mod watched;
 
 pub use pace::Pace;
 pub(crate) use pace::network;
@@ -30,7 +29,6 @@ pub use tokens::TokenFiles;
 
 use tls::Tls;
 use tokens::Tokens;
-use watched::Watched;
 
 use crate::metrics::{Files, Metrics};
 

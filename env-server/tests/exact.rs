@@ -4,7 +4,11 @@
 
 mod support;
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ballast_api::{
     BitsPerSecond, BytesPerSecond, Capability, CgroupVersion, EgressIngress, Limit, LimitChange, Limits,

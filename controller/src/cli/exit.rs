@@ -57,18 +57,23 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<NodeError> for Failure {
-    fn from(error: NodeError) -> Self {
-        let exit = match &error {
-            NodeError::Unreachable { .. } | NodeError::Protocol { .. } => Exit::NodeUnreachable,
-            NodeError::Invalid { .. } | NodeError::UnknownContainer { .. } => Exit::BadInput,
-            NodeError::Unauthenticated { .. } | NodeError::Forbidden { .. } => Exit::NotAllowed,
+impl From<&NodeError> for Exit {
+    fn from(error: &NodeError) -> Self {
+        match error {
+            NodeError::Unreachable { .. } | NodeError::Protocol { .. } => Self::NodeUnreachable,
+            NodeError::Invalid { .. } | NodeError::UnknownContainer { .. } => Self::BadInput,
+            NodeError::Unauthenticated { .. } | NodeError::Forbidden { .. } => Self::NotAllowed,
             NodeError::StaleGeneration { .. }
             | NodeError::TooManyRequests { .. }
             | NodeError::WriteFailed { .. }
-            | NodeError::Internal { .. } => Exit::Failed,
-        };
-        Self::new(exit, error)
+            | NodeError::Internal { .. } => Self::Failed,
+        }
+    }
+}
+
+impl From<NodeError> for Failure {
+    fn from(error: NodeError) -> Self {
+        Self::new(Exit::from(&error), error)
     }
 }
 

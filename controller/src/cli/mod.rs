@@ -28,10 +28,10 @@ Exit codes:
   1    it ran, but did not reach what it was for (the demo did not recover)
   2    the command line is wrong
   3    a configuration, a name or a value is wrong
-  4    a node does not answer
+  4    a node does not answer (status: one of them at least; what the others say is shown)
   5    the store does not answer
   6    a port is in use
-  7    not allowed: the address needs more rights
+  7    not allowed: an address needs more rights, or a node does not let this program in
   8    a program or a part that is needed is missing
   130  interrupted; everything was put back first";
 
@@ -56,7 +56,7 @@ enum Command {
     Run(run::Arguments),
     /// Feeds container metrics into a store.
     Collect(collect::Arguments),
-    /// Shows a node, its capabilities, its containers and the limits in force.
+    /// Shows nodes, their capabilities, their containers and the limits in force.
     Status(status::Arguments),
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn load_config(path: &Path) -> Result<RunConfig, Failure> {
+pub(super) fn load_config(path: &Path) -> Result<RunConfig, Failure> {
     let text = fs::read_to_string(path).map_err(|error| bad_input(format!("{}: {error}", path.display())))?;
     text.parse::<RunConfig>().map_err(|error| bad_input(format!("{}: {error}", path.display())))
 }

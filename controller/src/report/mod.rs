@@ -3,7 +3,8 @@
 mod demo;
 mod node;
 mod step;
+mod table;
 
 pub use demo::demo;
-pub use node::node;
+pub use node::nodes;
 pub use step::step;

@@ -1,69 +1,141 @@
-//! A node as people read it: what it can limit, and every limit that its containers have.
+//! Nodes as people read them: what each has and can limit, and every limit that its containers have.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
-use ballast_api::{
-    Amounts, Capability, ContainerState, Cores, EgressIngress, Limit, Limits, NodeInfo, OperationsPerSecond,
-    ReadWrite,
+use ballast_api::{Amounts, Capability, CgroupVersion, ContainerState, Limit, NodeInfo, Resource, UnixNanos};
+
+use super::table::{
+    Side::{Left, Right},
+    Table,
 };
+use crate::operate::NodeView;
+use quantities::{QUANTITIES, Quantity, amounts, limits};
 
-/// The node and its containers. A container has a line for its CPU, and one for each other limit that somebody set and
-/// each other thing that it uses.
+mod quantities;
+#[cfg(test)]
+mod tests;
+
+/// From this age on a sample tells so: a few sampling intervals, after which the controller shrinks no limit either.
+const OLD: Duration = Duration::from_secs(5);
+
+/// All nodes that answered, as of `now`: an age is right as far as the node's clock is.
 #[must_use]
-pub fn node(info: &NodeInfo, containers: &[ContainerState]) -> String {
-    let mut text = String::new();
-    let capacity = info.capacity.cpu.map_or_else(|| "unknown".to_owned(), |cores| format!("{cores:.1}"));
+pub fn nodes(views: &[NodeView], now: UnixNanos) -> String {
+    let answered = views.iter().filter(|view| view.node.is_some() || view.containers.is_some());
+    answered.map(|view| node(view, now)).collect::<Vec<_>>().join("\n")
+}
+
+fn node(view: &NodeView, now: UnixNanos) -> String {
+    let mut text = match &view.node {
+        Some(info) => heading(info, &view.url),
+        None => format!("node at {}\n", view.url),
+    };
     // Writing into a string cannot fail.
-    let _ =
-        writeln!(text, "node {}, env-server {}, CPU capacity {capacity}", info.name, info.software_version);
-    for (resource, capability) in info.capabilities.iter() {
-        let _ = match capability {
-            Capability::Available { mechanism } => writeln!(text, "  {resource:<17} {mechanism}"),
-            Capability::Unavailable { reason } => writeln!(text, "  {resource:<17} not available: {reason}"),
-        };
-    }
-    let _ = writeln!(
-        text,
-        "\n{:<28} {:<22} {:>9} {:>9} {:>9} {:>10} {:>8}",
-        "container", "", "usage", "limit", "baseline", "throttled", "lease"
-    );
-    containers.iter().for_each(|state| container(&mut text, state));
+    let _ = match view.containers.as_deref() {
+        None => Ok(()),
+        Some([]) => write!(text, "\n  no containers\n"),
+        Some(states) => write!(text, "\n{}", containers(states, now)),
+    };
     text
 }
 
-fn container(text: &mut String, state: &ContainerState) {
-    let throttled = state.throttling.map(|throttling| format!("{:.0} %", throttling.throttled_share * 100.0));
-    let lease = state.lease_remaining_seconds.map(|left| format!("{left:.0} s"));
-    let (mut name, mut throttled, mut lease) = (state.name.as_str(), throttled, lease);
+fn heading(info: &NodeInfo, url: &str) -> String {
+    let kernel = match info.cgroup_version {
+        CgroupVersion::V1 => "cgroup v1",
+        CgroupVersion::V2 => "cgroup v2",
+        CgroupVersion::Simulated => "simulated",
+    };
+    let mut table = Table::new([("resource", Left), ("capacity", Left), ("limited by", Left)]);
+    for resource in Resource::ALL {
+        let Some(capability) = info.capabilities.get(resource) else { continue };
+        let how = match capability {
+            Capability::Available { mechanism } => mechanism.clone(),
+            Capability::Unavailable { reason } => format!("not available: {reason}"),
+        };
+        table.row([resource.to_string(), capacity(resource, &info.capacity), how]);
+    }
+    let table = if table.is_empty() { String::new() } else { table.to_string() };
+    format!("node {} at {url}, env-server {}, {kernel}\n{table}", info.name, info.software_version)
+}
+
+/// What the node has of a resource; empty where that is not known.
+fn capacity(resource: Resource, of: &Amounts) -> String {
+    let mine = QUANTITIES.iter().zip(amounts(of)).filter(|(quantity, _)| quantity.resource == resource);
+    let known: Vec<(&Quantity, f64)> =
+        mine.filter_map(|(quantity, amount)| Some((quantity, amount?))).collect();
+    match known.as_slice() {
+        [(quantity, amount)] => format!("{amount:.1} {}", quantity.unit),
+        several => {
+            let text = |(quantity, amount): &(&Quantity, f64)| {
+                format!("{} {amount:.1} {}", quantity.name, quantity.unit)
+            };
+            several.iter().map(text).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// A container has a row for its CPU, and one for each other limit that somebody set and each other thing that it uses.
+fn containers(states: &[ContainerState], now: UnixNanos) -> Table<9> {
+    let mut table = Table::new([
+        ("container", Left),
+        ("", Left),
+        ("usage", Right),
+        ("limit", Right),
+        ("baseline", Right),
+        ("throttled", Right),
+        ("lease", Right),
+        ("plan", Right),
+        ("sampled", Right),
+    ]);
+    states.iter().for_each(|state| container(&mut table, state, now));
+    table
+}
+
+fn container(table: &mut Table<9>, state: &ContainerState, now: UnixNanos) {
+    let mut own = own_cells(state, now);
     for line in lines(state).into_iter().filter(Line::says_something) {
-        let _ = writeln!(
-            text,
-            "{name:<28} {:<22} {:>9} {:>9} {:>9} {:>10} {:>8}",
-            line.what,
-            line.usage.map_or_else(dash, |usage| format!("{usage:.3}")),
+        // Its first row has what belongs to the container.
+        let [name, throttled, lease, plan, sampled] = std::mem::take(&mut own);
+        table.row([
+            name,
+            format!("{}, {}", line.quantity.name, line.quantity.unit),
+            line.usage.map_or_else(|| "-".to_owned(), |usage| format!("{usage:.3}")),
             limit_text(line.limit),
-            limit_text(line.baseline),
-            throttled.take().unwrap_or_else(dash),
-            lease.take().unwrap_or_else(dash),
-        );
-        // These belong to the container: its first line has them.
-        (name, throttled, lease) = ("", Some(String::new()), Some(String::new()));
+            line.baseline
+                .filter(|_| line.baseline != line.limit)
+                .map_or_else(String::new, |it| limit_text(Some(it))),
+            throttled,
+            lease,
+            plan,
+            sampled,
+        ]);
     }
     for (resource, reason) in state.missing.iter() {
-        let _ = writeln!(text, "  its {resource} cannot be limited: {reason}");
+        table.note(format!("its {resource} cannot be limited: {reason}"));
     }
     for (resource, reason) in state.drift.iter() {
-        let _ = writeln!(text, "  its {resource} is left alone: {reason}");
+        table.note(format!("its {resource} is left alone: {reason}"));
     }
 }
 
-fn dash() -> String {
-    "-".to_owned()
+/// Name, share of time throttled, seconds that the lease has left, the last plan, and the age of an old sample.
+fn own_cells(state: &ContainerState, now: UnixNanos) -> [String; 5] {
+    let age = now.since(state.sampled_at_unix_nanos);
+    let throttled = state.throttling.map(|throttling| format!("{:.0} %", throttling.throttled_share * 100.0));
+    let lease = state.lease_remaining_seconds.map(|left| format!("{left:.0} s"));
+    [
+        Some(state.name.to_string()),
+        throttled,
+        lease,
+        (state.generation > 0).then(|| state.generation.to_string()),
+        (age >= OLD).then(|| format!("{:.0} s ago", age.as_secs_f64())),
+    ]
+    .map(Option::unwrap_or_default)
 }
 
-/// One limit of a container, in a unit that people read.
+/// One limit of a container.
 struct Line {
-    what: &'static str,
+    quantity: &'static Quantity,
     usage: Option<f64>,
     limit: Option<Limit<f64>>,
     baseline: Option<Limit<f64>>,
@@ -72,126 +144,24 @@ struct Line {
 impl Line {
     fn says_something(&self) -> bool {
         let is_set = |limit| matches!(limit, Some(Limit::At(_)));
-        self.what == CPU
+        self.quantity.resource == Resource::Cpu
             || is_set(self.limit)
             || is_set(self.baseline)
             || self.usage.is_some_and(|usage| usage > 0.0)
     }
 }
 
-const CPU: &str = "cpu, cores";
-
 fn lines(state: &ContainerState) -> Vec<Line> {
-    let used = state.usage.unwrap_or_default();
-    let (limit, baseline) = (numbers(&state.limits), numbers(&state.baseline));
-    let whats = [
-        CPU,
-        "cache, MiB",
-        "memory, MB/s",
-        "disk read, MB/s",
-        "disk write, MB/s",
-        "disk reads/s",
-        "disk writes/s",
-        "network out, Mbit/s",
-        "network in, Mbit/s",
-    ];
-    let lines = whats.into_iter().zip(amounts(&used)).zip(limit.into_iter().zip(baseline));
-    lines.map(|((what, usage), (limit, baseline))| Line { what, usage, limit, baseline }).collect()
-}
-
-const MIB: f64 = 1_048_576.0;
-
-/// What is used, in the order and the units of [`lines`].
-fn amounts(of: &Amounts) -> [Option<f64>; 9] {
-    let disk = of.disk.map(|ReadWrite { read, write }| (read.get() / 1e6, write.get() / 1e6));
-    let operations = of.disk_operations.map(|ReadWrite { read, write }| (read.get(), write.get()));
-    let network =
-        of.network.map(|EgressIngress { egress, ingress }| (egress.get() / 1e6, ingress.get() / 1e6));
-    [
-        of.cpu.map(Cores::get),
-        of.llc.map(|bytes| bytes.get() / MIB),
-        of.memory_bandwidth.map(|rate| rate.get() / 1e6),
-        disk.map(|(read, _)| read),
-        disk.map(|(_, write)| write),
-        operations.map(|(read, _)| read),
-        operations.map(|(_, write)| write),
-        network.map(|(egress, _)| egress),
-        network.map(|(_, ingress)| ingress),
-    ]
-}
-
-/// The same of limits.
-fn numbers(of: &Limits) -> [Option<Limit<f64>>; 9] {
-    let disk = of.disk.map(|limits| limits.map(|limit| limit.map(|rate| rate.get() / 1e6)));
-    let operations = of.disk_operations.map(|limits| limits.map(|limit| limit.map(OperationsPerSecond::get)));
-    let network = of.network.map(|EgressIngress { egress, ingress }| {
-        let mbits = |limit: Limit<ballast_api::BitsPerSecond>| limit.map(|rate| rate.get() / 1e6);
-        (mbits(egress), mbits(ingress))
-    });
-    [
-        of.cpu.map(|limit| limit.map(Cores::get)),
-        of.llc.map(|limit| limit.map(|bytes| bytes.get() / MIB)),
-        of.memory_bandwidth.map(|limit| limit.map(|rate| rate.get() / 1e6)),
-        disk.map(|limits| limits.read),
-        disk.map(|limits| limits.write),
-        operations.map(|limits| limits.read),
-        operations.map(|limits| limits.write),
-        network.map(|(egress, _)| egress),
-        network.map(|(_, ingress)| ingress),
-    ]
+    let usage = amounts(&state.usage.unwrap_or_default());
+    let both = limits(&state.limits).into_iter().zip(limits(&state.baseline));
+    let lines = QUANTITIES.iter().zip(usage).zip(both);
+    lines.map(|((quantity, usage), (limit, baseline))| Line { quantity, usage, limit, baseline }).collect()
 }
 
 fn limit_text(limit: Option<Limit<f64>>) -> String {
     match limit {
-        None => dash(),
+        None => "-".to_owned(),
         Some(Limit::Max) => "max".to_owned(),
         Some(Limit::At(amount)) => format!("{amount:.3}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ballast_api::{BytesPerSecond, CgroupVersion, ContainerSource, NodeName, PerResource, UnixNanos};
-
-    use super::*;
-
-    fn state() -> ContainerState {
-        let write = Limit::At(BytesPerSecond::new(5e6).unwrap());
-        let disk = Limits { disk: Some(ReadWrite { read: Limit::Max, write }), ..Limits::default() };
-        ContainerState {
-            name: "geo".parse().unwrap(),
-            source: ContainerSource::Plain,
-            labels: std::collections::BTreeMap::new(),
-            usage: Some(Amounts { cpu: Some(Cores::new(0.05).unwrap()), ..Amounts::default() }),
-            throttling: None,
-            unmeasured: PerResource::default(),
-            limits: Limits::of_cpu(Limit::At(Cores::new(0.2).unwrap())).or(disk),
-            baseline: Limits::of_cpu(Limit::Max),
-            missing: PerResource {
-                network: Some("it has only loopback".to_owned()),
-                ..PerResource::default()
-            },
-            drift: PerResource::default(),
-            sampled_at_unix_nanos: UnixNanos(0),
-            generation: 1,
-            lease_remaining_seconds: Some(8.4),
-        }
-    }
-
-    #[test]
-    fn a_container_has_a_line_for_each_limit_that_somebody_set() {
-        let info = NodeInfo {
-            name: NodeName::new("n1").unwrap(),
-            software_version: "0.1.0".to_owned(),
-            cgroup_version: CgroupVersion::V1,
-            capacity: Amounts::default(),
-            capabilities: PerResource::default(),
-        };
-        let text = node(&info, &[state()]);
-        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(words[3], ["geo", "cpu,", "cores", "0.050", "0.200", "max", "-", "8", "s"]);
-        assert_eq!(words[4], ["disk", "write,", "MB/s", "-", "5.000", "-"]);
-        assert!(words[5].join(" ").ends_with("its network cannot be limited: it has only loopback"));
-        assert_eq!(words.len(), 6, "{text}");
     }
 }

@@ -53,10 +53,10 @@ impl HttpNode {
         Self::with_credentials(base_url, &Credentials::default())
     }
 
-    /// A client for the env-server at `base_url`. Nothing is sent yet.
+    /// A client for the env-server at `base_url`, which may lie under a path of another server. Nothing is sent yet.
     ///
     /// # Errors
-    /// When the text is no `http` or `https` URL, or the credentials cannot be used.
+    /// When the text is no `http` or `https` URL, holds more than an address, or the credentials cannot be used.
     pub fn with_credentials(base_url: &str, credentials: &Credentials) -> Result<Self, NodeError> {
         let invalid = |detail: String| NodeError::Invalid {
             problems: vec![format!("node URL {base_url:?}: {detail}")],
@@ -64,6 +64,14 @@ impl HttpNode {
         let base = Url::parse(base_url).map_err(|error| invalid(error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(invalid("it must look like http://127.0.0.1:7400".to_owned()));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            // The URL is in every message: this one must not show it either.
+            let problem = "a node URL must hold no user and no password: a token goes into a file of its own";
+            return Err(NodeError::Invalid { problems: vec![problem.to_owned()] });
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(invalid("it must end before `?` and `#`".to_owned()));
         }
         let has_tls = credentials.ca.is_some() || credentials.certificate.is_some();
         match (base.scheme(), &credentials.ca) {
@@ -119,7 +127,7 @@ impl HttpNode {
         let mut url = self.base.clone();
         // A URL with a host always has path segments; the constructor has checked for the host.
         if let Ok(mut path) = url.path_segments_mut() {
-            path.clear().extend(segments);
+            path.pop_if_empty().extend(segments);
         }
         let mut request = Request::builder().method(method).uri(url.as_str());
         if let Some(authorization) = &self.authorization {
@@ -218,10 +226,47 @@ mod tests {
         assert!(matches!(error, NodeError::Protocol { .. }), "{error}");
     }
 
+    #[tokio::test]
+    async fn a_node_may_lie_under_a_path() {
+        let missing = NodeError::UnknownContainer { container: "geo".to_owned() };
+        let body = missing.clone();
+        let answer = get(move || async move { (StatusCode::NOT_FOUND, Json(body)) });
+        let url = serve(Router::new().route("/nodes/n1/v1/node", answer)).await;
+        for base in [format!("{url}/nodes/n1"), format!("{url}/nodes/n1/")] {
+            assert_eq!(HttpNode::new(&base).unwrap().node().await.unwrap_err(), missing, "{base}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_not_read_to_it() {
+        let endless = || async { axum::body::Body::from(vec![b' '; MAX_ANSWER_BYTES + 1]) };
+        let url = serve(Router::new().route("/v1/node", get(endless))).await;
+        let error = HttpNode::new(&url).unwrap().node().await.unwrap_err().to_string();
+        assert!(error.contains(&url) && error.contains("longer than"), "{error}");
+    }
+
     #[test]
     fn refuses_what_is_no_address() {
-        for bad in ["", "localhost:7400", "ftp://x", "http://", "file:///etc", "https://x"] {
+        for bad in [
+            "",
+            "localhost:7400",
+            "ftp://x",
+            "http://",
+            "file:///etc",
+            "https://x",
+            "http://x?y",
+            "http://x#y",
+        ] {
             assert!(HttpNode::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn shows_no_secret() {
+        let credentials = Credentials { token: Some("s3cret".to_owned()), ..Credentials::default() };
+        let node = HttpNode::with_credentials("http://127.0.0.1:7400", &credentials).unwrap();
+        assert!(!format!("{node:?}").contains("s3cret"));
+        let told = HttpNode::new("http://me:s3cret@127.0.0.1:7400").unwrap_err();
+        assert!(!format!("{told} {told:?}").contains("s3cret"), "{told}");
     }
 }

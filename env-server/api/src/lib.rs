@@ -6,6 +6,7 @@ pub mod causes;
 pub mod client;
 pub mod clock;
 pub mod counters;
+pub mod files;
 pub mod names;
 pub mod node;
 pub mod resource;

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use ballast_api::files::{read_open, read_secret};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
@@ -15,7 +16,7 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use super::{Role, expiry, secret};
+use super::{Role, expiry};
 
 /// Which name in a client's certificate gives which role: a URI among its subject alternative names.
 const ROLES: [(&str, Role); 2] = [("ballast:observe", Role::Observe), ("ballast:act", Role::Act)];
@@ -79,7 +80,7 @@ impl TlsFiles {
     }
 
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, String> {
-        let pem = secret::read(&self.key)?;
+        let pem = read_secret(&self.key)?;
         PrivateKeyDer::from_pem_slice(&pem)
             .map_err(|error| format!("{} holds no PEM private key: {error}", self.key.display()))
     }
@@ -103,7 +104,7 @@ impl TlsFiles {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = secret::read_open(path)?;
+    let pem = read_open(path)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),

@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
+use ballast_api::files::read_secret;
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{Role, secret};
+use super::Role;
 
 /// Short ones could be guessed, even at a hundred a second.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=512;
@@ -43,7 +44,7 @@ impl Tokens {
         let (mut tokens, mut problems) = (Vec::new(), Vec::new());
         for (role, file) in [(Role::Observe, &files.observe), (Role::Act, &files.act)] {
             let Some(file) = file else { continue };
-            match secret::read(file).and_then(|text| tokens_of(&text, file)) {
+            match read_secret(file).and_then(|text| tokens_of(&text, file)) {
                 Ok(read) => tokens.extend(read.into_iter().map(|token| (role, token))),
                 Err(problem) => problems.push(problem),
             }

@@ -16,7 +16,7 @@ type Load<T> = Box<dyn Fn() -> Result<T, Vec<String>> + Send + Sync>;
 type Fingerprint = Option<(u64, u64, u64, i64, i64)>;
 
 /// The last good state of what the files say.
-pub(super) struct Watched<T> {
+pub struct Watched<T> {
     files: Vec<PathBuf>,
     load: Load<T>,
     current: RwLock<Arc<T>>,
@@ -31,7 +31,10 @@ struct Seen {
 
 impl<T> Watched<T> {
     /// Reads it for the first time with `load`, and whenever one of the files changes.
-    pub(super) fn open(files: Vec<PathBuf>, load: Load<T>) -> Result<Self, Vec<String>> {
+    ///
+    /// # Errors
+    /// Those of `load`.
+    pub fn open(files: Vec<PathBuf>, load: Load<T>) -> Result<Self, Vec<String>> {
         // Before they are read: a change in between is seen at the next look.
         let seen = Mutex::new(Seen { files: fingerprints(&files), problems: Vec::new() });
         let current = RwLock::new(Arc::new(load()?));
@@ -39,13 +42,14 @@ impl<T> Watched<T> {
     }
 
     /// The last good state.
-    pub(super) fn get(&self) -> Arc<T> {
+    #[must_use]
+    pub fn get(&self) -> Arc<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads it again where a file has changed since the last look, and at every look while it cannot be used: the cause
     /// may lie beside the files. Absent when there is nothing new to tell; problems leave the state as it is.
-    pub(super) fn look(&self) -> Option<Result<(), Vec<String>>> {
+    pub fn look(&self) -> Option<Result<(), Vec<String>>> {
         let now = fingerprints(&self.files);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = seen.files != now;

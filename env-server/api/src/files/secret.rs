@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// A sentence: it cannot be read, is longer than a secret can be, is open to others or another user's.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: io::Error| format!("{} cannot be read: {error}", path.display());
     let file = File::open(path).map_err(failed)?;
     // Of the open file: the name may mean another one by now. A link is followed, as Kubernetes and certbot make them:
@@ -48,7 +48,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// A sentence.
-pub(super) fn read_open(path: &Path) -> Result<Vec<u8>, String> {
+pub fn read_open(path: &Path) -> Result<Vec<u8>, String> {
     let file = File::open(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     contents(file, path)
 }
@@ -77,13 +77,13 @@ mod tests {
     fn only_files_that_others_cannot_read_are_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        assert!(read(&path).unwrap_err().contains("cannot be read"));
+        assert!(read_secret(&path).unwrap_err().contains("cannot be read"));
         fs::write(&path, "s").unwrap();
         for (mode, allowed) in [(0o600, true), (0o400, true), (0o640, true), (0o644, false), (0o660, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(read(&path).is_ok(), allowed, "{mode:o}");
+            assert_eq!(read_secret(&path).is_ok(), allowed, "{mode:o}");
         }
-        assert!(read(&path).unwrap_err().contains("chmod 600"));
+        assert!(read_secret(&path).unwrap_err().contains("chmod 600"));
     }
 
     #[test]
@@ -97,10 +97,10 @@ mod tests {
         fs::write(&path, "s").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         symlink(&path, &link).unwrap();
-        assert!(read(&path).is_ok() && read(&link).is_ok());
+        assert!(read_secret(&path).is_ok() && read_secret(&link).is_ok());
         chown(&path, Some(65534), None).unwrap();
         for name in [&path, &link] {
-            assert!(read(name).unwrap_err().contains("the user 65534"), "{}", name.display());
+            assert!(read_secret(name).unwrap_err().contains("the user 65534"), "{}", name.display());
         }
     }
 }
