@@ -82,11 +82,11 @@ async fn the_network_is_limited(ports: &Ports, store: &CgroupPath) {
     let interval = Duration::from_secs(4);
     // Slow start is over by then, and the first burst is spent.
     let warm_up = Duration::from_secs(1);
-    let transfer = ports.egress();
+    let transfer = ports.egress().await;
     sleep(warm_up).await;
     achieves_rate("egress, bit/s", EGRESS, interval, || on_the_wire(transfer.moved())).await;
     drop(transfer);
-    let _transfer = ports.ingress();
+    let _transfer = ports.ingress().await;
     sleep(warm_up).await;
     achieves_rate("ingress, bit/s", INGRESS, interval, || on_the_wire(ports.received_in(store))).await;
 }
@@ -145,7 +145,7 @@ async fn containers_are_lent_limits(janitor: &Janitor) {
     let server = start().await;
     let of_store = both_are_there(&server).await;
     // They have connected: whatever their interfaces say in their first moments is said.
-    drop((ports.egress(), ports.ingress()));
+    drop((ports.egress().await, ports.ingress().await));
     let look = || Everything::of(&[geo.clone(), store.clone()]);
     let own = look();
 

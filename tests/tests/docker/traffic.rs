@@ -13,6 +13,7 @@ use std::{
 };
 
 use ballast_kernel::CgroupPath;
+use tokio::time::sleep;
 
 use crate::support::hierarchy;
 
@@ -32,7 +33,11 @@ pub(crate) struct Ports {
 impl Ports {
     /// On the host of this thread.
     pub(crate) fn open(address: &str) -> Self {
-        let listen = || TcpListener::bind((address, 0)).unwrap();
+        let listen = || {
+            let port = TcpListener::bind((address, 0)).unwrap();
+            port.set_nonblocking(true).unwrap();
+            port
+        };
         Self { egress: listen(), ingress: listen() }
     }
 
@@ -45,8 +50,8 @@ impl Ports {
     }
 
     /// From the container to the host, until dropped.
-    pub(crate) fn egress(&self) -> Transfer {
-        Transfer::start(&self.egress, |mut stream, moved, stop| {
+    pub(crate) async fn egress(&self) -> Transfer {
+        Transfer::start(accept(&self.egress).await, |mut stream, moved, stop| {
             let mut buffer = [0; 65_536];
             while !stop.load(Ordering::SeqCst) {
                 let bytes = stream.read(&mut buffer).unwrap_or(0);
@@ -56,8 +61,8 @@ impl Ports {
     }
 
     /// From the host to the container, until dropped.
-    pub(crate) fn ingress(&self) -> Transfer {
-        Transfer::start(&self.ingress, |mut stream, moved, stop| {
+    pub(crate) async fn ingress(&self) -> Transfer {
+        Transfer::start(accept(&self.ingress).await, |mut stream, moved, stop| {
             let data = [0; 65_536];
             while !stop.load(Ordering::SeqCst) {
                 let bytes = stream.write(&data).unwrap_or(0);
@@ -82,6 +87,17 @@ impl Ports {
     }
 }
 
+/// The container's connection, which it may take a moment to make.
+async fn accept(port: &TcpListener) -> TcpStream {
+    for _ in 0..1000 {
+        if let Ok((stream, _)) = port.accept() {
+            return stream;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the container does not connect to {:?}", port.local_addr());
+}
+
 /// Bits on the wire that so many bytes of payload took, in full-size frames.
 pub(crate) fn on_the_wire(payload: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "megabytes of a test")]
@@ -98,10 +114,9 @@ pub(crate) struct Transfer {
 
 impl Transfer {
     fn start(
-        port: &TcpListener,
+        stream: TcpStream,
         work: impl FnOnce(TcpStream, &AtomicU64, &AtomicBool) + Send + 'static,
     ) -> Self {
-        let (stream, _) = port.accept().unwrap();
         stream.set_read_timeout(PATIENCE).unwrap();
         stream.set_write_timeout(PATIENCE).unwrap();
         let (moved, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
