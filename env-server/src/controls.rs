@@ -312,3 +312,6 @@ pub(crate) fn of_both_caches(reason: &str) -> PerResource<String> {
     let reason = || Some(reason.to_owned());
     PerResource { llc: reason(), memory_bandwidth: reason(), ..PerResource::default() }
 }
+
+#[cfg(test)]
+mod tests;
