@@ -334,3 +334,6 @@ fn disk_limits(limits: &Limits, now: &DiskLimits) -> DiskLimits {
 fn of_disk(disk: &DiskLimits) -> Limits {
     Limits { disk: Some(disk.bytes), disk_operations: Some(disk.operations), ..Limits::default() }
 }
+
+#[cfg(test)]
+mod tests;
