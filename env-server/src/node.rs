@@ -12,7 +12,7 @@ use ballast_api::{
     ContainerName, ContainerState, Limits, NodeAgent, NodeError, NodeInfo, NodeName, Plan, PlanOutcome,
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,10 @@ use crate::{
 
 /// Waited for when nothing is lent; any plan wakes earlier.
 const NOTHING_DUE: Duration = Duration::from_secs(3600);
+
+/// Calls at work at a time. More wait without a thread or a copy of their plan, and not in front of the node's own work,
+/// such as the end of a lease.
+const CALLS: usize = 8;
 
 /// The kernel's side of [`NodeAgent`]. Clones are the same node.
 #[derive(Clone)]
@@ -37,6 +41,7 @@ struct Shared {
     opened: Instant,
     /// A lease may end earlier than was known.
     plan_applied: Notify,
+    calls: Arc<Semaphore>,
 }
 
 impl LinuxNode {
@@ -55,7 +60,8 @@ impl LinuxNode {
         let sample_interval = means.sample_interval;
         let lender = Mutex::new(Lender::open(means, Duration::ZERO)?);
         let opened = Instant::now();
-        Ok(Self(Arc::new(Shared { info, sample_interval, lender, opened, plan_applied: Notify::new() })))
+        let (plan_applied, calls) = (Notify::new(), Arc::new(Semaphore::new(CALLS)));
+        Ok(Self(Arc::new(Shared { info, sample_interval, lender, opened, plan_applied, calls })))
     }
 
     /// Samples containers and ends leases until `shutdown`.
@@ -94,6 +100,12 @@ impl LinuxNode {
         working.await.map_err(|error| NodeError::Internal { detail: error.to_string() })
     }
 
+    /// A call's turn, to be held until the work is done, also when its caller is gone.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, NodeError> {
+        let turn = Arc::clone(&self.0.calls).acquire_owned().await;
+        turn.map_err(|error| NodeError::Internal { detail: error.to_string() })
+    }
+
     /// After a panic the books are still the best there are, and the journal is never ahead of them.
     fn lender(&self) -> MutexGuard<'_, Lender> {
         self.0.lender.lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,19 +121,34 @@ impl NodeAgent for LinuxNode {
     }
 
     async fn containers(&self) -> Result<Vec<ContainerState>, NodeError> {
-        self.work(Lender::containers).await?
+        let turn = self.turn().await?;
+        self.work(move |lender, now| {
+            let _turn = turn;
+            lender.containers(now)
+        })
+        .await?
     }
 
     async fn apply(&self, plan: &Plan) -> Result<PlanOutcome, NodeError> {
+        let turn = self.turn().await?;
         let plan = plan.clone();
-        let outcome = self.work(move |lender, now| lender.apply(&plan, now)).await?;
+        let work = move |lender: &mut Lender, now| {
+            let _turn = turn;
+            lender.apply(&plan, now)
+        };
+        let outcome = self.work(work).await?;
         self.0.plan_applied.notify_one();
         outcome
     }
 
     async fn restore(&self, container: &ContainerName) -> Result<Limits, NodeError> {
+        let turn = self.turn().await?;
         let container = container.clone();
-        let outcome = self.work(move |lender, now| lender.restore(&container, now)).await?;
+        let work = move |lender: &mut Lender, now| {
+            let _turn = turn;
+            lender.restore(&container, now)
+        };
+        let outcome = self.work(work).await?;
         self.0.plan_applied.notify_one();
         outcome
     }
@@ -173,6 +200,30 @@ mod tests {
         assert_eq!(machine.quota("p/geo"), "20000", "the lease was renewed");
         tokio::time::sleep(Duration::from_millis(1100)).await;
         assert_eq!(machine.quota("p/geo"), "50000");
+        stop.cancel();
+        keeping.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_ends_however_many_callers_wait() {
+        let machine = FakeMachine::v2();
+        machine.add("p/geo", "50000");
+        let node = open(&machine, FakeClock::at(0.0));
+        let stop = CancellationToken::new();
+        let keeping = tokio::spawn({
+            let (node, stop) = (node.clone(), stop.clone());
+            async move { node.keep(stop).await }
+        });
+        node.apply(&plan(cores(0.2), 10.0)).await.unwrap();
+        let mut at_work = Vec::new();
+        for _ in 0..CALLS {
+            at_work.push(node.turn().await.unwrap());
+        }
+        let waiting = tokio::time::timeout(Duration::from_secs(11), node.containers()).await;
+        assert!(waiting.is_err(), "one call too many is at work");
+        assert_eq!(machine.quota("p/geo"), "50000");
+        at_work.pop();
+        assert_eq!(node.containers().await.unwrap().len(), 1);
         stop.cancel();
         keeping.await.unwrap();
     }
