@@ -20,7 +20,13 @@ pub struct Watched<T> {
     files: Vec<PathBuf>,
     load: Load<T>,
     current: RwLock<Arc<T>>,
-    seen: Mutex<Vec<Fingerprint>>,
+    seen: Mutex<Seen>,
+}
+
+/// What the last look saw, and the problems that it told; none when the files were good.
+struct Seen {
+    files: Vec<Fingerprint>,
+    problems: Vec<String>,
 }
 
 impl<T> Watched<T> {
@@ -30,7 +36,7 @@ impl<T> Watched<T> {
     /// Those of `load`.
     pub fn open(files: Vec<PathBuf>, load: Load<T>) -> Result<Self, Vec<String>> {
         // Before they are read: a change in between is seen at the next look.
-        let seen = Mutex::new(fingerprints(&files));
+        let seen = Mutex::new(Seen { files: fingerprints(&files), problems: Vec::new() });
         let current = RwLock::new(Arc::new(load()?));
         Ok(Self { files, load, current, seen })
     }
@@ -41,19 +47,28 @@ impl<T> Watched<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads it again where a file has changed since the last look. Absent when none has; problems leave the state as
-    /// it is until the files change again.
+    /// Reads it again where a file has changed since the last look, and at every look while it cannot be used: the cause
+    /// may lie beside the files. Absent when there is nothing new to tell; problems leave the state as it is.
     pub fn look(&self) -> Option<Result<(), Vec<String>>> {
         let now = fingerprints(&self.files);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == now {
+        let changed = seen.files != now;
+        if !changed && seen.problems.is_empty() {
             return None;
         }
-        *seen = now;
-        let loaded = (self.load)().map(|state| {
-            *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
-        });
-        Some(loaded)
+        seen.files = now;
+        match (self.load)() {
+            Ok(state) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+                seen.problems.clear();
+                Some(Ok(()))
+            }
+            Err(problems) if !changed && problems == seen.problems => None,
+            Err(problems) => {
+                seen.problems.clone_from(&problems);
+                Some(Err(problems))
+            }
+        }
     }
 }
 
@@ -94,5 +109,25 @@ mod tests {
         assert!(matches!(watched.look(), Some(Err(_))));
         put("3");
         assert_eq!((watched.look(), *watched.get()), (Some(Ok(())), 3));
+    }
+
+    #[test]
+    fn what_could_not_be_used_is_tried_again_and_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n");
+        fs::write(&path, "1").unwrap();
+        let beside = Arc::new(Mutex::new(Ok(1)));
+        let load = {
+            let beside = Arc::clone(&beside);
+            move || (*beside.lock().unwrap()).map_err(|problem: &str| vec![problem.to_owned()])
+        };
+        let watched = Watched::<u8>::open(vec![path.clone()], Box::new(load)).unwrap();
+        *beside.lock().unwrap() = Err("too many open files");
+        fs::write(&path, "22").unwrap();
+        assert!(matches!(watched.look(), Some(Err(_))));
+        assert_eq!(watched.look(), None, "told once");
+        *beside.lock().unwrap() = Ok(2);
+        assert_eq!((watched.look(), *watched.get()), (Some(Ok(())), 2));
+        assert_eq!(watched.look(), None);
     }
 }
