@@ -18,17 +18,24 @@ use crate::{
 /// Asked when nobody is named.
 const DEFAULT_NODE: &str = "http://127.0.0.1:7400";
 
-/// Shows nodes: capacity, what can be limited and how, their containers and the limits in force. A baseline is shown where
-/// a limit is lent, and the age of a sample where it is too old to shrink a limit on. A node that does not answer within
-/// seconds is told on standard error, and the others are shown.
+/// Shows nodes: capacity, what can be limited and how, their containers and the limits in force.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   ballast status --node http://127.0.0.1:7400
   ballast status --node https://n1:7400 --node https://n2:7400 --ca-file ca.pem --token-file token
   ballast status --config ballast.toml --watch 5
 
-Exit codes: 0 all answered, 3 a name, file or configuration is wrong, 4 a node does not answer, 7 a node does not let
-this program in (4, when there are both), 1 a node answers with another error. With --watch 0, whoever answers.")]
+A baseline is shown where a limit is lent, and when a container was sampled
+where that is 5 s ago or more: its usage may be another by now.
+A node that does not answer within 3 s is told on standard error, and the
+others are shown.
+
+Exit codes:
+  0    all answered; or --watch was ended
+  1    a node answers with an error of its own
+  3    an address, a file or a configuration is wrong
+  4    a node does not answer, whatever the others do
+  7    a node does not let this program in")]
 pub(super) struct Arguments {
     /// Base URL of an env-server; may be given several times [default: http://127.0.0.1:7400]
     #[arg(long, value_name = "URL")]
