@@ -193,7 +193,9 @@ mod tests {
 
     #[test]
     fn what_resctrl_does_not_measure_is_absent_with_the_reason() {
-        let reading = |value: Result<u64, &str>| Ok([(0, value.map_err(str::to_owned))].into());
+        let reading = |value: Result<u64, &str>| -> resctrl::monitor::Readings {
+            Ok([(0, value.map_err(str::to_owned))].into())
+        };
         let with_caches = |seconds: f64, local: Result<u64, &str>| {
             let caches = resctrl::Counters {
                 occupancy: Err("not measured".to_owned()),

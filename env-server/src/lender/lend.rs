@@ -8,7 +8,7 @@ use ballast_api::{AppliedLimits, ContainerName, Limits, NodeError, Plan, PlanOut
 use ballast_kernel::{CgroupPath, KernelError, resctrl::InForce};
 use tracing::{info, warn};
 
-use super::{Container, Lender, Loan, check::Change, internal};
+use super::{Container, Lender, Loan, SWEEPS, check::Change, internal};
 use crate::{
     controls::{Reading, of_caches, without_caches},
     discovery::Place,
@@ -156,6 +156,8 @@ impl Lender {
         now: Duration,
     ) -> NodeError {
         let stuck: Vec<_> = written.iter().rev().filter(|change| !self.undo_one(change)).collect();
+        // Of what the kernel has not undone itself, what nobody holds is removed with the next samples.
+        self.sweeps_due = SWEEPS;
         for change in &stuck {
             // Ends the loan now: the baseline is restored, with retries, also where an older loan was to go on.
             if let Some(loan) = self.loans.get_mut(&change.place.path) {

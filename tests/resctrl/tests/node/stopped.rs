@@ -53,6 +53,25 @@ fn wherever_it_is_stopped_the_next_start_frees_everybody() {
     }
 }
 
+#[test]
+fn what_a_failed_plan_could_not_undo_is_undone_with_the_next_sample() {
+    let test = "what_a_failed_plan_could_not_undo_is_undone_with_the_next_sample";
+    let Some(stage) = stage(test, "intel-cdp") else { return };
+    let (scene, emulated) = (Scene::new(&stage, &NAMES), stage.emulated.as_ref().unwrap());
+    for changes in 0.. {
+        let mut node = scene.node();
+        emulated.freeze_after(changes);
+        first(&mut node);
+        if !emulated.thaw() {
+            break;
+        }
+        assert_eq!((node.loans(), scene.journal().load().unwrap().len()), (0, 0), "{changes}");
+        node.sample();
+        assert!(stage.ours().is_empty(), "{changes}: {:?}", stage.ours());
+        assert!(NAMES.iter().all(|name| !scene.is_limited(name)), "{changes}");
+    }
+}
+
 /// Stops after so many changes, and the next start after every number of changes. Answers whether there was anything to stop,
 /// and how many starts were stopped.
 fn stop(
