@@ -4,81 +4,15 @@
 
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
-
-use ballast_api::{
-    BitsPerSecond, BytesPerSecond, EgressIngress, Limit, LimitChange, Limits, NodeAgent, OperationsPerSecond,
-    Plan, ReadWrite,
-};
-use ballast_kernel::{DiskControl, DiskLimits, disk::device};
+use ballast_api::{LimitChange, Limits, NodeAgent, Plan};
 use nix::sys::signal::Signal;
 use support::{
-    Scratch, Server, cores, name,
-    stage::{network, on_a_host},
+    Server, name,
+    own::{everything, lent, set_own_limits},
+    stage::on_a_host,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-env-server");
-
-/// Files that a limit is written to, of either version.
-const LIMITS: [&str; 4] = ["cpu.max", "cpu.cfs_", "io.max", "blkio.throttle."];
-/// Those beside them that count.
-const COUNTERS: [&str; 2] = ["io_service_bytes", "io_serviced"];
-
-/// Every byte that a limit of `geo` may touch.
-fn everything(scratch: &Scratch) -> (BTreeMap<PathBuf, String>, String) {
-    let path = scratch.path("geo");
-    let disk = scratch.hierarchy().disk_root().map(|(_, root)| root.join(&path));
-    let folders = [Some(scratch.hierarchy().cpu_folder(&path)), disk].into_iter().flatten();
-    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
-    let is_limit = |file: &PathBuf| {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        LIMITS.iter().any(|start| name.starts_with(start)) && !COUNTERS.iter().any(|part| name.contains(part))
-    };
-    // Files that the kernel lets nobody read hold no limit.
-    let read = |file: PathBuf| Some((file.clone(), fs::read_to_string(file).ok()?));
-    (files.filter(is_limit).filter_map(read).collect(), network())
-}
-
-fn disk_limits(read: f64, write: f64) -> DiskLimits {
-    let bytes =
-        |rate: f64| if rate > 0.0 { Limit::At(BytesPerSecond::new(rate).unwrap()) } else { Limit::Max };
-    let operations =
-        ReadWrite { read: Limit::At(OperationsPerSecond::new(3000.0).unwrap()), write: Limit::Max };
-    DiskLimits { bytes: ReadWrite { read: bytes(read), write: bytes(write) }, operations }
-}
-
-/// Gives `geo` limits of its own: half a core with a burst, and a disk that is slow to write. Answers whether it has a disk.
-fn set_own_limits(scratch: &Scratch) -> bool {
-    scratch.cpu("geo").set_limit(cores(0.5)).unwrap();
-    let folder = scratch.hierarchy().cpu_folder(&scratch.path("geo"));
-    let bursts = ["cpu.cfs_burst_us", "cpu.max.burst"].map(|file| folder.join(file));
-    for burst in bursts.iter().filter(|file| file.exists()) {
-        fs::write(burst, "30000").unwrap();
-    }
-    let roots = device::Roots { proc: Path::new("/proc"), sys_dev_block: Path::new("/sys/dev/block") };
-    let pid = scratch.find("geo").pids().unwrap()[0];
-    let disk = device::disk_of_root(&roots, pid).ok();
-    let control = disk.and_then(|disk| DiskControl::new(scratch.hierarchy(), &scratch.path("geo"), disk));
-    control.is_some_and(|control| control.set_limits(&disk_limits(0.0, 50e6)).is_ok())
-}
-
-/// Less than its own of everything, and of the quota less than the burst.
-fn lent(has_disk: bool) -> Limits {
-    let mbits = |mbits: f64| Limit::At(BitsPerSecond::new(mbits * 1e6).unwrap());
-    let network = Some(EgressIngress { egress: mbits(20.0), ingress: mbits(50.0) });
-    let disk = has_disk.then(|| disk_limits(8e6, 4e6));
-    Limits {
-        cpu: Some(cores(0.1)),
-        network,
-        disk: disk.as_ref().map(|disk| disk.bytes),
-        disk_operations: disk.as_ref().map(|disk| disk.operations),
-        ..Limits::default()
-    }
-}
 
 async fn lend(server: &Server, generation: u64, limits: Limits) {
     let changes = vec![LimitChange { container: name("geo"), limits }];
@@ -95,20 +29,20 @@ fn everything_lent_at_once_comes_back_to_the_last_byte() {
         let own = everything(&scratch);
         println!("{test}: with a disk: {has_disk}, files: {:?}", own.0.keys());
         let mut server = Server::start(&scratch, &[]);
-        lend(&server, 1, lent(has_disk)).await;
+        lend(&server, 1, lent(has_disk, 1.0)).await;
         let changed = everything(&scratch);
         assert!(changed.0 != own.0 && changed.1 != own.1, "{changed:?}");
         server.node().restore(&name("geo")).await.unwrap();
         assert_eq!(everything(&scratch), own, "asked for");
 
-        lend(&server, 2, lent(has_disk)).await;
+        lend(&server, 2, lent(has_disk, 1.0)).await;
         server.signal(Signal::SIGKILL);
         server.wait();
         assert_eq!(everything(&scratch).0, changed.0, "nobody was there to restore");
         let mut server = Server::start(&scratch, &[]);
         assert_eq!(everything(&scratch), own, "after kill -9");
 
-        lend(&server, 1, lent(has_disk)).await;
+        lend(&server, 1, lent(has_disk, 1.0)).await;
         server.signal(Signal::SIGTERM);
         assert!(server.wait().success());
         assert_eq!(everything(&scratch), own, "at the end");
