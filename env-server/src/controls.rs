@@ -193,12 +193,21 @@ impl Controls {
         self.caches.as_ref().map_or(Ok(()), ResctrlControl::gather)
     }
 
-    /// Drops what does not go with the container: call it when that is gone.
+    /// Gives back what does not go with the cgroup, once that is gone: a resctrl group, and of `limits` the network's, whose
+    /// veth may be others' too, as a pod's sandbox has it. Goes on where one fails.
     ///
     /// # Errors
-    /// When the kernel refuses; then a restart removes it.
-    pub fn forget(&self) -> Result<(), KernelError> {
-        self.caches.as_ref().map_or(Ok(()), ResctrlControl::restore)
+    /// The first one; then this can be repeated.
+    pub fn forget(&self, limits: &Limits) -> Result<(), KernelError> {
+        let network = self.give_back_network(limits);
+        let caches = self.caches.as_ref().map_or(Ok(()), ResctrlControl::restore);
+        network.and(caches)
+    }
+
+    /// Whether there is no such interface any more: an ifb may be left of it.
+    #[must_use]
+    pub fn network_is_gone(&self) -> bool {
+        self.network.as_ref().is_some_and(|control| control.limit().is_err_and(|error| error.is_gone()))
     }
 
     /// Gives limits back, with the CPU's also its burst, and goes on where one fails.
@@ -209,11 +218,19 @@ impl Controls {
         let give_back = |limit| self.cpu.change(self.cpu.bandwidth()?, limit, own_burst_us);
         let cpu = limits.cpu.map(give_back).transpose();
         let disk = self.disk.as_ref().map(|control| give_back_disk(control, limits)).transpose();
-        let network = self.network.as_ref().zip(limits.network);
-        let network = network.map(|(control, limits)| give_back_network(control, limits)).transpose();
+        let network = self.give_back_network(limits);
         let caches = self.caches.as_ref().zip(caches_among(limits));
         let caches = caches.map(|(control, limits)| control.set_limits(limits)).transpose();
-        cpu.map(drop).and(disk.map(drop)).and(network.map(drop)).and(caches.map(drop))
+        cpu.map(drop).and(disk.map(drop)).and(network).and(caches.map(drop))
+    }
+
+    /// An interface that is gone took its limits along.
+    fn give_back_network(&self, limits: &Limits) -> Result<(), KernelError> {
+        let Some((control, limits)) = self.network.as_ref().zip(limits.network) else { return Ok(()) };
+        match control.set_limit(limits) {
+            Err(error) if !error.is_gone() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Reads the counters, and those of every disk that the container used.
@@ -248,14 +265,6 @@ impl Controls {
         limits: &Limits,
     ) -> Option<(&NetworkControl, NetworkLimits, NetworkLimits)> {
         Some((self.network.as_ref()?, before.network?, limits.network?))
-    }
-}
-
-/// An interface that is gone took its limits along.
-fn give_back_network(control: &NetworkControl, limits: NetworkLimits) -> Result<(), KernelError> {
-    match control.set_limit(limits) {
-        Err(error) if !error.is_gone() => Err(error),
-        _ => Ok(()),
     }
 }
 

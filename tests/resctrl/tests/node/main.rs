@@ -187,6 +187,23 @@ fn a_container_that_is_gone_frees_its_group_and_late_tasks_are_fetched() {
 }
 
 #[test]
+fn a_container_that_went_unseen_frees_its_group_at_the_end_of_its_lease() {
+    let test = "a_container_that_went_unseen_frees_its_group_at_the_end_of_its_lease";
+    let Some(stage) = stage(test, "intel") else { return };
+    type End = fn(&mut Lender);
+    let ends: [End; 2] = [|node| node.expire(LEASE), |node| assert!(node.close(START).is_empty())];
+    for end in ends {
+        let mut scene = Scene::new(&stage, &["geo"]);
+        let mut node = scene.node();
+        apply(&mut node, &[("geo", llc(4e6))], START);
+        scene.remove("geo");
+        scene.add("geo");
+        end(&mut node);
+        assert!(stage.ours().is_empty() && node.loans() == 0);
+    }
+}
+
+#[test]
 fn what_a_limited_container_uses_is_measured() {
     let Some(stage) = stage("what_a_limited_container_uses_is_measured", "intel") else { return };
     let scene = Scene::new(&stage, &["geo"]);
