@@ -34,13 +34,15 @@ struct Scene {
     scratch: Scratch,
     has_disk: bool,
     own: Everything,
+    /// How many kills left a file of the kernel to be put right.
+    changed: usize,
 }
 
 impl Scene {
     fn new(scratch: Scratch) -> Self {
         let has_disk = set_own_limits(&scratch);
         let own = everything(&scratch);
-        Self { scratch, has_disk, own }
+        Self { scratch, has_disk, own, changed: 0 }
     }
 
     fn first(&self, lease_seconds: f64) -> Plan {
@@ -58,7 +60,8 @@ impl Scene {
     }
 
     /// Starts a server after another one that was killed.
-    fn restart(&self, test: &str, nth: usize, end: &End) -> Server {
+    fn restart(&mut self, test: &str, nth: usize, end: &End) -> Server {
+        self.changed += usize::from(everything(&self.scratch).0 != self.own.0);
         let server = Server::start(&self.scratch, &[]);
         assert_eq!(everything(&self.scratch), self.own, "{test}: step {nth}, {end:?}");
         assert!(self.journal_is_empty(), "{test}: step {nth}, {end:?}");
@@ -67,10 +70,11 @@ impl Scene {
 }
 
 /// Whether that was the last step.
-fn is_last(test: &str, has_disk: bool, end: &End) -> bool {
+fn is_last(test: &str, scene: &Scene, end: &End) -> bool {
     let End::Earlier(steps) = end else { return false };
-    println!("{test}: killed at each of {steps} steps, and after them; with a disk: {has_disk}");
-    assert!(*steps >= FEWEST, "{steps}");
+    let Scene { has_disk, changed, .. } = scene;
+    println!("{test}: killed at each of {steps} steps, {changed} left changes; with a disk: {has_disk}");
+    assert!(*steps >= FEWEST && *changed > 0, "{steps}, {changed}");
     true
 }
 
@@ -85,7 +89,7 @@ fn at_every_step(
     work: impl AsyncFn(&Scene, &Server, &Followed) + Sync,
 ) {
     on_a_host(test, async |scratch| {
-        let scene = Scene::new(scratch);
+        let mut scene = Scene::new(scratch);
         let mut server = Server::start(&scene.scratch, &[]);
         for nth in 1.. {
             before(&scene, &server).await;
@@ -98,7 +102,7 @@ fn at_every_step(
             let end = followed.end();
             server.wait();
             server = scene.restart(test, nth, &end);
-            if is_last(test, scene.has_disk, &end) {
+            if is_last(test, &scene, &end) {
                 return;
             }
         }
@@ -161,7 +165,7 @@ fn an_orderly_end() {
 fn the_start_after_a_crash() {
     let test = "the_start_after_a_crash";
     on_a_host(test, async |scratch| {
-        let scene = Scene::new(scratch);
+        let mut scene = Scene::new(scratch);
         let mut server = Server::start(&scene.scratch, &[]);
         for nth in 1.. {
             lend(&scene, &server).await;
@@ -185,7 +189,7 @@ fn the_start_after_a_crash() {
                 Err(mut held) => drop(held.wait().unwrap()),
             }
             server = scene.restart(test, nth, &end);
-            if is_last(test, scene.has_disk, &end) {
+            if is_last(test, &scene, &end) {
                 return;
             }
         }
