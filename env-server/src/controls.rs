@@ -233,14 +233,23 @@ impl Controls {
         self.caches.as_ref().map_or(Ok(()), ResctrlControl::gather)
     }
 
-    /// Drops what does not go with a container: call it when that is gone. Another one may be at its path by then, which
-    /// keeps what is its own.
+    /// Gives back what does not go with the cgroup, once that is gone: a resctrl group, and of `limits` the network's, whose
+    /// veth may be others' too, as a pod's sandbox has it. Another container may be at its path by then, which keeps what is
+    /// its own. Goes on where one fails.
     ///
     /// # Errors
-    /// When the kernel refuses; then a restart removes it.
-    pub fn forget(&self) -> Result<(), KernelError> {
+    /// The first one; then this can be repeated.
+    pub fn forget(&self, limits: &Limits) -> Result<(), KernelError> {
+        let network = self.give_back_network(limits);
         let there = self.hierarchy.identity(&self.path);
-        self.caches.as_ref().map_or(Ok(()), |control| control.forget_earlier(there))
+        let caches = self.caches.as_ref().map_or(Ok(()), |control| control.forget_earlier(there));
+        network.and(caches)
+    }
+
+    /// Whether there is no such interface any more: an ifb may be left of it.
+    #[must_use]
+    pub fn network_is_gone(&self) -> bool {
+        self.network.as_ref().is_some_and(|control| control.limit().is_err_and(|error| error.is_gone()))
     }
 
     /// Gives limits back, with the CPU's also its burst, and goes on where one fails.
@@ -251,10 +260,9 @@ impl Controls {
         let give_back = |limit| self.cpu.change(self.cpu.bandwidth()?, limit, own_burst_us);
         let cpu = limits.cpu.map(give_back).transpose();
         let disk = self.disk.as_ref().map(|control| give_back_disk(control, limits)).transpose();
-        let network = self.network.as_ref().zip(limits.network);
-        let network = network.map(|(control, limits)| give_back_network(control, limits)).transpose();
+        let network = self.give_back_network(limits);
         let caches = caches_among(limits).map_or(Ok(()), |limits| self.give_back_caches(limits));
-        cpu.map(drop).and(disk.map(drop)).and(network.map(drop)).and(caches)
+        cpu.map(drop).and(disk.map(drop)).and(network).and(caches)
     }
 
     fn give_back_caches(&self, limits: ResctrlLimits) -> Result<(), KernelError> {
@@ -263,6 +271,15 @@ impl Controls {
             (None, Some(shut)) => shut.clear(),
             // What is not mounted limits nobody.
             (None, None) => Ok(()),
+        }
+    }
+
+    /// An interface that is gone took its limits along.
+    fn give_back_network(&self, limits: &Limits) -> Result<(), KernelError> {
+        let Some((control, limits)) = self.network.as_ref().zip(limits.network) else { return Ok(()) };
+        match control.set_limit(limits) {
+            Err(error) if !error.is_gone() => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -305,14 +322,6 @@ impl Controls {
         limits: &Limits,
     ) -> Option<(&NetworkControl, NetworkLimits, NetworkLimits)> {
         Some((self.network.as_ref()?, before.network?, limits.network?))
-    }
-}
-
-/// An interface that is gone took its limits along.
-fn give_back_network(control: &NetworkControl, limits: NetworkLimits) -> Result<(), KernelError> {
-    match control.set_limit(limits) {
-        Err(error) if !error.is_gone() => Err(error),
-        _ => Ok(()),
     }
 }
 

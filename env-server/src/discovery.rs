@@ -25,7 +25,7 @@ use names::{Known, NameBook, OpenBook};
 use plain::Root;
 
 /// A container's cgroup.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Where it is.
     pub path: CgroupPath,

@@ -9,8 +9,11 @@ use std::{
     },
 };
 
-use ballast_api::{CgroupVersion, Clock, ContainerName, Cores, Limit, ReadWrite, UnixNanos};
-use ballast_kernel::{CgroupPath, DeviceNumber, DiskControl, Hierarchy};
+use ballast_api::{
+    BytesPerSecond, CgroupVersion, Clock, ContainerName, Cores, Limit, OperationsPerSecond, ReadWrite,
+    UnixNanos,
+};
+use ballast_kernel::{CgroupPath, DeviceNumber, DiskControl, DiskLimits, Hierarchy};
 use tempfile::TempDir;
 
 use crate::machine::{Machine, Roots};
@@ -23,6 +26,9 @@ const UNWRITABLE_NOTHING: &str = "/proc/self/timers";
 
 /// The only disk.
 pub(crate) const VDA: DeviceNumber = DeviceNumber { major: 254, minor: 0 };
+
+/// Of a disk.
+pub(crate) const UNLIMITED: ReadWrite<Option<u64>> = ReadWrite { read: None, write: None };
 
 pub(crate) struct FakeMachine {
     folder: TempDir,
@@ -78,7 +84,7 @@ impl FakeMachine {
         let folder = self.cgroup(path);
         fs::create_dir_all(&folder).unwrap();
         self.put(path, quota_us);
-        self.put_disk(path, ReadWrite { read: None, write: None });
+        self.put_disk_limits(path, UNLIMITED, UNLIMITED);
         self.count(path, 0);
     }
 
@@ -118,32 +124,52 @@ impl FakeMachine {
     }
 
     /// Sets the disk's limits in bytes/s as somebody else would.
-    pub(crate) fn put_disk(&self, path: &str, ReadWrite { read, write }: ReadWrite<Option<u64>>) {
+    pub(crate) fn put_disk(&self, path: &str, bytes: ReadWrite<Option<u64>>) {
+        self.put_disk_limits(path, bytes, self.operations(path));
+    }
+
+    /// Sets the disk's limits in operations/s as somebody else would.
+    pub(crate) fn put_operations(&self, path: &str, operations: ReadWrite<Option<u64>>) {
+        self.put_disk_limits(path, self.disk(path), operations);
+    }
+
+    fn put_disk_limits(&self, path: &str, bytes: ReadWrite<Option<u64>>, operations: ReadWrite<Option<u64>>) {
         let folder = self.cgroup(path);
         if self.hierarchy.version() == CgroupVersion::V2 {
             let word = |rate: Option<u64>| rate.map_or_else(|| "max".to_owned(), |rate| rate.to_string());
-            let line = format!("{VDA} rbps={} wbps={} riops=max wiops=max\n", word(read), word(write));
+            let [bytes, operations] = [bytes, operations].map(|limits| limits.map(word));
+            let line = format!(
+                "{VDA} rbps={} wbps={} riops={} wiops={}\n",
+                bytes.read, bytes.write, operations.read, operations.write
+            );
             return fs::write(folder.join("io.max"), line).unwrap();
         }
         let line = |rate: Option<u64>| rate.map_or_else(String::new, |rate| format!("{VDA} {rate}\n"));
-        fs::write(folder.join("blkio.throttle.read_bps_device"), line(read)).unwrap();
-        fs::write(folder.join("blkio.throttle.write_bps_device"), line(write)).unwrap();
-        fs::write(folder.join("blkio.throttle.read_iops_device"), "").unwrap();
-        fs::write(folder.join("blkio.throttle.write_iops_device"), "").unwrap();
+        for (file, limit) in [
+            ("read_bps", bytes.read),
+            ("write_bps", bytes.write),
+            ("read_iops", operations.read),
+            ("write_iops", operations.write),
+        ] {
+            fs::write(folder.join(format!("blkio.throttle.{file}_device")), line(limit)).unwrap();
+        }
     }
 
     /// The disk's limits in force, in bytes/s.
     pub(crate) fn disk(&self, path: &str) -> ReadWrite<Option<u64>> {
-        let control = DiskControl::new(&self.hierarchy, &CgroupPath::new(path).unwrap(), VDA).unwrap();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole numbers of a test"
-        )]
-        control.limits().unwrap().bytes.map(|limit| match limit {
-            Limit::Max => None,
-            Limit::At(rate) => Some(rate.get() as u64),
-        })
+        self.disk_limits(path)
+            .map_or(UNLIMITED, |limits| limits.bytes.map(|limit| whole(limit, BytesPerSecond::get)))
+    }
+
+    /// The disk's limits in force, in operations/s.
+    pub(crate) fn operations(&self, path: &str) -> ReadWrite<Option<u64>> {
+        let whole = |limit| whole(limit, OperationsPerSecond::get);
+        self.disk_limits(path).map_or(UNLIMITED, |limits| limits.operations.map(whole))
+    }
+
+    /// None where files are missing.
+    fn disk_limits(&self, path: &str) -> Option<DiskLimits> {
+        DiskControl::new(&self.hierarchy, &CgroupPath::new(path).unwrap(), VDA)?.limits().ok()
     }
 
     /// Sets the CPU time used so far, in milliseconds.
@@ -176,6 +202,12 @@ impl FakeMachine {
         let file = self.cgroup(path).join("blkio.throttle.write_bps_device");
         fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink(UNWRITABLE_NOTHING, &file).unwrap();
+    }
+
+    /// Ends [`Self::refuse_disk_writes`].
+    pub(crate) fn accept_disk_writes(&self, path: &str) {
+        fs::remove_file(self.cgroup(path).join("blkio.throttle.write_bps_device")).unwrap();
+        self.put_disk(path, UNLIMITED);
     }
 
     /// The disk's files vanish, as where a parent keeps the controller to itself.
@@ -233,6 +265,14 @@ impl FakeClock {
 impl Clock for FakeClock {
     fn now(&self) -> UnixNanos {
         UnixNanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers of a test")]
+fn whole<T>(limit: Limit<T>, number: impl Fn(T) -> f64) -> Option<u64> {
+    match limit {
+        Limit::Max => None,
+        Limit::At(rate) => Some(number(rate) as u64),
     }
 }
 

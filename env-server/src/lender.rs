@@ -9,6 +9,8 @@ mod container;
 mod drift;
 mod give_back;
 mod lend;
+mod look;
+mod networks;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,12 +22,12 @@ use ballast_api::{
     Capability, Clock, ContainerName, ContainerState, Limits, NodeError, PerResource, Plan, PlanOutcome,
     with_causes,
 };
-use ballast_kernel::{CgroupPath, KernelError};
-use tracing::{info, warn};
+use ballast_kernel::network::Presence;
+use tracing::warn;
 
 use crate::{
     controls::{Devices, Reading},
-    discovery::{Discovery, Place, Seen},
+    discovery::{Discovery, Place},
     journal::{Entry, Journal, JournalError},
     machine::Machine,
     metrics::{Cause, Metrics, PlanResult},
@@ -58,11 +60,13 @@ pub struct Means {
 pub struct Lender {
     means: Means,
     containers: BTreeMap<ContainerName, Container>,
-    loans: BTreeMap<CgroupPath, Loan>,
+    loans: BTreeMap<Place, Loan>,
     /// Why cgroups were passed over at the last look.
     skipped: BTreeSet<String>,
     /// In how many rounds of samples to come leftovers are looked for.
     sweeps_due: u32,
+    /// Keeps other env-servers from taking what is lent for leftovers.
+    _presence: Option<Presence>,
     /// What failed in the last round of samples.
     not_sampled: BTreeSet<String>,
     closed: bool,
@@ -71,7 +75,6 @@ pub struct Lender {
 /// Limits that are not the container's own.
 #[derive(Clone)]
 struct Loan {
-    identity: u64,
     /// Where the limits were taken from, and go back to.
     devices: Devices,
     /// The container's own limits of the resources that plans have touched.
@@ -83,6 +86,20 @@ struct Loan {
     /// When to restore the baseline, or to try again.
     due: Duration,
     failed_attempts: u32,
+    /// Its cgroup is known to be gone.
+    is_orphan: bool,
+}
+
+impl Loan {
+    /// Where something is to be given back.
+    fn owed(&self) -> Devices {
+        let Devices { disk, network } = self.devices;
+        let Limits { disk: bytes, disk_operations: operations, .. } = self.baseline;
+        Devices {
+            disk: disk.filter(|_| bytes.is_some() || operations.is_some()),
+            network: network.filter(|_| self.baseline.network.is_some()),
+        }
+    }
 }
 
 impl Lender {
@@ -93,12 +110,15 @@ impl Lender {
     /// When the journal cannot be read; then nothing was changed.
     pub fn open(means: Means, now: Duration) -> Result<Self, JournalError> {
         let loans: BTreeMap<_, _> = means.journal.load()?.into_iter().map(|entry| loan(entry, now)).collect();
+        let owed = loans.values().filter_map(|loan: &Loan| loan.owed().network);
+        let presence = means.machine.join_network(&owed.collect::<Vec<_>>());
         let mut lender = Self {
             means,
             containers: BTreeMap::new(),
             loans,
             skipped: BTreeSet::new(),
             sweeps_due: 0,
+            _presence: presence,
             not_sampled: BTreeSet::new(),
             closed: false,
         };
@@ -116,23 +136,23 @@ impl Lender {
         let mut readings = Vec::new();
         for container in self.containers.values() {
             match container.controls.limits() {
-                Ok(reading) => readings.push((container.place.path.clone(), reading)),
+                Ok(reading) => readings.push((container.place.clone(), reading)),
                 Err(error) if error.is_gone() => {}
                 Err(error) => return Err(internal(&error)),
             }
         }
-        for (path, reading) in &readings {
-            self.notice_drift(path, reading, now);
+        for (place, reading) in &readings {
+            self.notice_drift(place, reading, now);
         }
         let mut readings: BTreeMap<_, _> = readings.into_iter().collect();
         let state = |(name, container): (&ContainerName, &Container)| {
-            Some(self.state(name, container, readings.remove(&container.place.path)?, now))
+            Some(self.state(name, container, readings.remove(&container.place)?, now))
         };
         Ok(self.containers.iter().filter_map(state).collect())
     }
 
     fn state(&self, name: &ContainerName, of: &Container, reading: Reading, now: Duration) -> ContainerState {
-        let loan = self.loans.get(&of.place.path);
+        let loan = self.loans.get(&of.place);
         let rates = of.history.rates();
         let (astray, Reading { limits, failed, .. }) = (reading.astray(), reading);
         ContainerState {
@@ -183,7 +203,7 @@ impl Lender {
         let readings: BTreeMap<_, _> = asked.map(|(name, of)| (name, of.controls.limits())).collect();
         for (name, reading) in &readings {
             if let (Ok(reading), Some(container)) = (reading, self.containers.get(name)) {
-                self.notice_drift(&container.place.path.clone(), reading, now);
+                self.notice_drift(&container.place.clone(), reading, now);
             }
         }
         check::changes(plan, &self.containers, readings, &self.means, now)
@@ -197,10 +217,10 @@ impl Lender {
         self.look_around().map_err(|error| internal(&error))?;
         let unknown = || NodeError::UnknownContainer { container: name.to_string() };
         let container = self.containers.get(name).ok_or_else(unknown)?;
-        let (path, controls) = (container.place.path.clone(), container.controls.clone());
-        self.notice_drift_of(&path, now);
-        if self.loans.contains_key(&path)
-            && let Some(failure) = self.restore_loans(vec![path], Cause::Request, now).pop()
+        let (place, controls) = (container.place.clone(), container.controls.clone());
+        self.notice_drift_of(&place, now);
+        if self.loans.contains_key(&place)
+            && let Some(failure) = self.restore_loans(vec![place], Cause::Request, now).pop()
         {
             return Err(NodeError::Internal { detail: format!("{failure}; it is being retried") });
         }
@@ -217,7 +237,7 @@ impl Lender {
 
     /// Restores the baselines whose leases have ended.
     pub fn expire(&mut self, now: Duration) {
-        let due = self.loans.iter().filter(|(_, loan)| loan.due <= now).map(|(path, _)| path.clone());
+        let due = self.loans.iter().filter(|(_, loan)| loan.due <= now).map(|(place, _)| place.clone());
         self.restore_loans(due.collect(), Cause::Expiry, now);
     }
 
@@ -264,68 +284,18 @@ impl Lender {
             age.is_some_and(|age| age < means.sample_interval / 2)
         };
         for (name, container) in self.containers.iter_mut().filter(|(_, container)| !recent(container)) {
-            let is_lent = loans.contains_key(&container.place.path);
-            let sampled = container.sample(means, is_lent);
-            if let Err(error) = sampled.and_then(|()| container.gather(is_lent))
+            let loan = loans.get(&container.place);
+            let sampled = container.sample(means, loan.map(Loan::owed).unwrap_or_default());
+            if let Err(error) = sampled.and_then(|()| container.gather(loan.is_some()))
                 && !error.is_gone()
             {
                 means.metrics.sampling_failures.inc();
                 failures.insert(format!("{name} cannot be sampled: {}", with_causes(&error)));
             }
         }
+        // Somebody may have turned up on an interface.
+        self.share_out_networks();
         say_what_is_new(&mut self.not_sampled, failures);
-    }
-
-    /// Brings the books in line with the cgroups that are there now.
-    fn look_around(&mut self) -> Result<(), KernelError> {
-        let found = self.means.discovery.look(self.means.machine.hierarchy())?;
-        say_what_is_new(&mut self.skipped, found.skipped.into_iter().collect());
-        self.containers.retain(|name, container| {
-            found.containers.get(name).is_some_and(|seen| seen.place == container.place)
-        });
-        for (name, Seen { place, about }) in found.containers {
-            if let Some(container) = self.containers.get_mut(&name) {
-                container.about = about;
-            } else {
-                // What is lent already goes back to where it came from, whatever the container uses now.
-                let lent = self.loans.get(&place.path).map(|loan| loan.devices);
-                let mut container = Container::new(&self.means.machine, place, about, lent);
-                // When it fails, the next round tries again and tells.
-                let _ = container.sample(&self.means, lent.is_some());
-                self.containers.insert(name, container);
-            }
-        }
-        self.forget_vanished();
-        // A gauge that is off by more than 2^63 has other problems.
-        self.means.metrics.containers.set(i64::try_from(self.containers.len()).unwrap_or(i64::MAX));
-        Ok(())
-    }
-
-    /// A container that is gone needs no baseline, and a new one under its name has its own limits.
-    fn forget_vanished(&mut self) {
-        let gone: BTreeSet<_> = self
-            .loans
-            .iter()
-            .filter(|(path, loan)| self.means.machine.hierarchy().identity(path) != Some(loan.identity))
-            .map(|(path, _)| path.clone())
-            .collect();
-        if gone.is_empty() {
-            return;
-        }
-        for path in &gone {
-            info!(cgroup = %path, "container is gone, its loan is forgotten");
-            if let Some(loan) = self.loans.remove(path)
-                && let Err(error) = self.means.machine.controls(path, &loan.devices).forget()
-            {
-                warn!(cgroup = %path, error = with_causes(&error), "its resctrl group stays until the next start");
-            }
-        }
-        self.sweeps_due = SWEEPS;
-        if let Err(error) = self.write_journal(|_| true) {
-            // An entry of a cgroup that is gone is passed over when it is read.
-            warn!(error = with_causes(&error), "journal not shortened");
-        }
-        self.count_loans();
     }
 
     fn exists(&self, place: &Place) -> bool {
@@ -333,11 +303,11 @@ impl Lender {
     }
 
     /// Writes those loans to the journal that `keep` wants.
-    fn write_journal(&self, keep: impl Fn(&CgroupPath) -> bool) -> Result<(), JournalError> {
-        let kept = self.loans.iter().filter(|(path, _)| keep(path));
-        self.means.journal.write(kept.map(|(path, loan)| Entry {
-            cgroup: path.clone(),
-            identity: loan.identity,
+    fn write_journal(&self, keep: impl Fn(&Place) -> bool) -> Result<(), JournalError> {
+        let kept = self.loans.iter().filter(|(place, _)| keep(place));
+        self.means.journal.write(kept.map(|(place, loan)| Entry {
+            cgroup: place.path.clone(),
+            identity: place.identity,
             devices: loan.devices,
             baseline: loan.baseline,
             cpu_burst_us: loan.cpu_burst_us,
@@ -349,10 +319,13 @@ impl Lender {
     }
 }
 
-fn loan(entry: Entry, now: Duration) -> (CgroupPath, Loan) {
-    let Entry { cgroup, identity, devices, baseline, cpu_burst_us } = entry;
+fn loan(entry: Entry, now: Duration) -> (Place, Loan) {
+    let Entry { cgroup: path, identity, devices, baseline, cpu_burst_us } = entry;
     let lent = Limits::default();
-    (cgroup, Loan { identity, devices, baseline, cpu_burst_us, lent, due: now, failed_attempts: 0 })
+    (
+        Place { path, identity },
+        Loan { devices, baseline, cpu_burst_us, lent, due: now, failed_attempts: 0, is_orphan: false },
+    )
 }
 
 /// Says what was not the case last time, so that the log is not filled with one sentence.

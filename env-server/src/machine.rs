@@ -16,7 +16,7 @@ use ballast_kernel::{
         device::{self, Disk},
     },
     machine::online_cpus,
-    network::{self, Host, Support},
+    network::{self, Host, Presence, Support},
     resctrl::{
         BandwidthInfo, CacheInfo, InForce, Info, ResctrlControl, ResctrlLimits, ResctrlMount, ResctrlNode,
         bandwidth::Unit,
@@ -24,7 +24,7 @@ use ballast_kernel::{
 };
 use tracing::{info, warn};
 
-use crate::controls::{Controls, Devices, ShutResctrl, of_both_caches};
+use crate::controls::{Controls, Devices, ShutResctrl};
 pub(crate) use devices::busiest;
 
 /// Where the kernel shows what there is. Other folders in tests.
@@ -213,6 +213,36 @@ impl Machine {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => info!(interfaces = removed.join(", "), "left over, removed"),
             Err(error) => warn!(error = with_causes(&error), "leftovers of network limits stay"),
+        }
+    }
+
+    /// Joins those who limit networks on this host, for as long as the answer is kept. Who is alone first removes what nobody
+    /// knows of any more: every limit of Ballast but those on the interfaces in `lent`.
+    #[must_use]
+    pub fn join_network(&self, lent: &[Interface]) -> Option<Presence> {
+        if self.network.is_err() {
+            return None;
+        }
+        match Presence::begin(&self.roots.proc, || network::sweep_limits(lent)) {
+            Ok((presence, swept)) => {
+                match swept {
+                    None => {
+                        info!("another env-server limits networks here: what no journal knows of is left")
+                    }
+                    Some(Ok(freed)) if freed.is_empty() => {}
+                    Some(Ok(freed)) => {
+                        warn!(interfaces = freed.join(", "), "limits that no journal knows of, removed")
+                    }
+                    Some(Err(error)) => {
+                        warn!(error = with_causes(&error), "limits that no journal knows of stay")
+                    }
+                }
+                Some(presence)
+            }
+            Err(error) => {
+                warn!(error = with_causes(&error), "limits that no journal knows of stay");
+                None
+            }
         }
     }
 

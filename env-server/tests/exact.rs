@@ -4,62 +4,18 @@
 
 mod support;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
-use ballast_api::{
-    BitsPerSecond, BytesPerSecond, Capability, CgroupVersion, EgressIngress, Limit, LimitChange, Limits,
-    NodeAgent, NodeError, OperationsPerSecond, Plan, ReadWrite,
-};
-use ballast_kernel::{DiskControl, DiskLimits, disk::device};
+use ballast_api::{Capability, CgroupVersion, LimitChange, Limits, NodeAgent, NodeError, Plan};
 use nix::sys::signal::Signal;
 use support::{
     Scratch, Server, cores, name,
+    own::{lent, set_own_limits},
     stage::{everything, on_a_host},
     unwritable::{Unwritable, own_mounts},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-env-server");
-
-fn disk_limits(read: f64, write: f64) -> DiskLimits {
-    let bytes =
-        |rate: f64| if rate > 0.0 { Limit::At(BytesPerSecond::new(rate).unwrap()) } else { Limit::Max };
-    let operations =
-        ReadWrite { read: Limit::At(OperationsPerSecond::new(3000.0).unwrap()), write: Limit::Max };
-    DiskLimits { bytes: ReadWrite { read: bytes(read), write: bytes(write) }, operations }
-}
-
-/// Gives `geo` limits of its own: half a core with a burst, and a disk that is slow to write. Answers whether it has a disk.
-fn set_own_limits(scratch: &Scratch) -> bool {
-    scratch.cpu("geo").set_limit(cores(0.5)).unwrap();
-    let folder = scratch.hierarchy().cpu_folder(&scratch.path("geo"));
-    let bursts = ["cpu.cfs_burst_us", "cpu.max.burst"].map(|file| folder.join(file));
-    for burst in bursts.iter().filter(|file| file.exists()) {
-        fs::write(burst, "30000").unwrap();
-    }
-    let roots = device::Roots { proc: Path::new("/proc"), sys_dev_block: Path::new("/sys/dev/block") };
-    let pid = scratch.find("geo").pids().unwrap()[0];
-    let disk = device::disk_of_root(&roots, pid).ok();
-    let control = disk.and_then(|disk| DiskControl::new(scratch.hierarchy(), &scratch.path("geo"), disk));
-    control.is_some_and(|control| control.set_limits(&disk_limits(0.0, 50e6)).is_ok())
-}
-
-/// Less than its own of everything, and of the quota less than the burst.
-fn lent(has_disk: bool) -> Limits {
-    let mbits = |mbits: f64| Limit::At(BitsPerSecond::new(mbits * 1e6).unwrap());
-    let network = Some(EgressIngress { egress: mbits(20.0), ingress: mbits(50.0) });
-    let disk = has_disk.then(|| disk_limits(8e6, 4e6));
-    Limits {
-        cpu: Some(cores(0.1)),
-        network,
-        disk: disk.as_ref().map(|disk| disk.bytes),
-        disk_operations: disk.as_ref().map(|disk| disk.operations),
-        ..Limits::default()
-    }
-}
 
 fn plan(generation: u64, lease_seconds: f64, changes: &[(&str, Limits)]) -> Plan {
     let change =
@@ -95,20 +51,20 @@ fn everything_lent_at_once_comes_back_to_the_last_byte() {
         println!("{test}: with a disk: {has_disk}, files: {:?}", own.0.keys());
         let mut server = Server::start(&scratch, &[]);
         assert_disk_is_told(test, &server, has_disk).await;
-        lend(&server, 1, 600.0, lent(has_disk)).await;
+        lend(&server, 1, 600.0, lent(has_disk, 1.0)).await;
         let changed = everything(&scratch);
         assert!(changed.0 != own.0 && changed.1 != own.1, "{changed:?}");
         server.node().restore(&name("geo")).await.unwrap();
         assert_eq!(everything(&scratch), own, "asked for");
 
-        lend(&server, 2, 600.0, lent(has_disk)).await;
+        lend(&server, 2, 600.0, lent(has_disk, 1.0)).await;
         server.signal(Signal::SIGKILL);
         server.wait();
         assert_eq!(everything(&scratch).0, changed.0, "nobody was there to restore");
         let mut server = Server::start(&scratch, &[]);
         assert_eq!(everything(&scratch), own, "after kill -9");
 
-        lend(&server, 1, 600.0, lent(has_disk)).await;
+        lend(&server, 1, 600.0, lent(has_disk, 1.0)).await;
         server.signal(Signal::SIGTERM);
         assert!(server.wait().success());
         assert_eq!(everything(&scratch), own, "at the end");
@@ -121,11 +77,11 @@ fn everything_comes_back_to_the_last_byte_when_the_lease_ends() {
         let has_disk = set_own_limits(&scratch);
         let own = everything(&scratch);
         let server = Server::start(&scratch, &[]);
-        lend(&server, 1, 600.0, lent(has_disk)).await;
+        lend(&server, 1, 600.0, lent(has_disk, 1.0)).await;
         let changed = everything(&scratch);
         assert!(changed.0 != own.0 && changed.1 != own.1, "{changed:?}");
         // As little as there may be left of a lease.
-        lend(&server, 1, 0.1, lent(has_disk)).await;
+        lend(&server, 1, 0.1, lent(has_disk, 1.0)).await;
         let is_lent = async || {
             let containers = server.node().containers().await.unwrap();
             containers.iter().any(|state| state.lease_remaining_seconds.is_some())
@@ -159,7 +115,7 @@ fn a_write_that_fails_undoes_the_rest_of_its_plan_to_the_last_byte() {
         let server = Server::start(&scratch, &[]);
         let [_, disk_of_geo] = cpu_and_disk_files(&scratch, "geo");
         let [cpu_of_rate, _] = cpu_and_disk_files(&scratch, "rate");
-        let both = [("geo", lent(has_disk)), ("rate", Limits::of_cpu(cores(0.3)))];
+        let both = [("geo", lent(has_disk, 1.0)), ("rate", Limits::of_cpu(cores(0.3)))];
         let mut cases = vec![(cpu_of_rate, "rate", &both[..])];
         if has_disk {
             cases.push((disk_of_geo, "geo", &both[..1]));

@@ -101,6 +101,9 @@ fn what_a_dead_containers_index_was_given_to_is_untouched_by_the_next_start() {
         server.node().apply(&plan(1, mbits(20.0, 50.0))).await.unwrap();
         server.signal(Signal::SIGKILL);
         server.wait();
+        // That of another env-server, or it would be a leftover.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let _other = Server::start(&scratch, &["--state-dir", elsewhere.path().to_str().unwrap()]);
         let _stranger = a_stranger_instead(&scratch).await;
         let before = network();
         let server = Server::start(&scratch, &[]);
@@ -179,6 +182,132 @@ fn what_a_vanished_container_leaves_is_swept_away() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("left behind: {}", run("ip", "link show"));
+    });
+}
+
+/// Replaces the cgroup and the process of `geo`, as when a container of a pod is restarted: the namespace stays.
+fn restart_in(scratch: &Scratch, sandbox: &Networked) -> Networked {
+    scratch.kill("geo");
+    scratch.remove("geo");
+    scratch.add("geo");
+    let restarted = Networked::beside(sandbox.id());
+    scratch.attach("geo", restarted.id());
+    restarted
+}
+
+/// Asks until it is so: a container may be found before its first process, and is looked at again after a while.
+async fn until(node: &HttpNode, container: &str, is_so: impl Fn(&ContainerState) -> bool) -> ContainerState {
+    for _ in 0..150 {
+        let state = state(node, container).await;
+        if is_so(&state) {
+            return state;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it never is so of {container}: {:?}", state(node, container).await);
+}
+
+#[test]
+fn a_restarted_container_of_a_pod_does_not_inherit_limits() {
+    on_a_host("a_restarted_container_of_a_pod_does_not_inherit_limits", async |scratch| {
+        let before = network();
+        let sandbox = Networked::beside(scratch.pid("geo"));
+        let mut server = Server::start(&scratch, &[]);
+        let node = server.node();
+        node.apply(&plan(1, mbits(20.0, 50.0))).await.unwrap();
+        let _second = restart_in(&scratch, &sandbox);
+        let geo = until(&node, "geo", |geo| geo.limits.network.is_some()).await;
+        assert_eq!((geo.limits.network, geo.baseline.network), (mbits_free(), mbits_free()));
+        assert_eq!(geo.lease_remaining_seconds, None);
+        assert_eq!(network(), before);
+
+        // And while nobody is there to see it.
+        node.apply(&plan(2, mbits(20.0, 50.0))).await.unwrap();
+        server.signal(Signal::SIGKILL);
+        server.wait();
+        let _third = restart_in(&scratch, &sandbox);
+        assert_ne!(network(), before);
+        let server = Server::start(&scratch, &[]);
+        assert_eq!(network(), before);
+        assert_eq!(state(&server.node(), "geo").await.limits.network, mbits_free());
+    });
+}
+
+#[test]
+fn containers_that_share_a_network_are_left_alone_there() {
+    on_a_host("containers_that_share_a_network_are_left_alone_there", async |scratch| {
+        let before = network();
+        let second = Networked::beside(scratch.pid("geo"));
+        scratch.attach("rate", second.id());
+        let server = Server::start(&scratch, &[]);
+        let node = server.node();
+        for (container, other) in [("geo", "rate"), ("rate", "geo")] {
+            let state = state(&node, container).await;
+            assert_eq!(state.limits.network, None);
+            assert_eq!(state.missing.network.unwrap(), format!("it shares its network with {other}"));
+        }
+        let refused = node.apply(&plan(1, mbits(20.0, 50.0))).await.unwrap_err();
+        assert!(refused.to_string().contains("it shares its network with rate"), "{refused}");
+        assert_eq!(network(), before);
+        scratch.kill("rate");
+        scratch.remove("rate");
+        assert_eq!(state(&node, "geo").await.limits.network, mbits_free(), "it is alone now");
+    });
+}
+
+#[test]
+fn who_joins_a_network_that_is_lent_waits_for_its_end() {
+    on_a_host("who_joins_a_network_that_is_lent_waits_for_its_end", async |scratch| {
+        let before = network();
+        let server = Server::start(&scratch, &[]);
+        let node = server.node();
+        node.apply(&plan(1, mbits(20.0, 50.0))).await.unwrap();
+        let late = Networked::beside(scratch.pid("geo"));
+        scratch.add("late");
+        scratch.attach("late", late.id());
+        let shares = |with: &'static str| {
+            move |state: &ContainerState| {
+                state.missing.network.as_ref().is_some_and(|reason| reason.ends_with(with))
+            }
+        };
+        until(&node, "late", shares("it shares its network with geo")).await;
+        node.apply(&plan(2, mbits(30.0, 50.0))).await.unwrap();
+        node.restore(&name("geo")).await.unwrap();
+        assert_eq!(network(), before);
+        until(&node, "geo", shares("it shares its network with late")).await;
+        assert_eq!(network(), before);
+    });
+}
+
+#[test]
+fn a_limit_that_no_journal_knows_of_is_removed_by_who_is_alone() {
+    on_a_host("a_limit_that_no_journal_knows_of_is_removed_by_who_is_alone", async |scratch| {
+        let before = network();
+        let mut server = Server::start(&scratch, &[]);
+        server.node().apply(&plan(1, mbits(20.0, 50.0))).await.unwrap();
+        let lent = network();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let start_another = || Server::start(&scratch, &["--state-dir", elsewhere.path().to_str().unwrap()]);
+        let another = start_another();
+        assert_eq!(network(), lent, "it is known to the first");
+        drop(another);
+        server.signal(Signal::SIGKILL);
+        server.wait();
+        let another = start_another();
+        assert_eq!(network(), before);
+        assert_eq!(state(&another.node(), "geo").await.limits.network, mbits_free());
+    });
+}
+
+#[test]
+fn what_an_interface_leaves_is_swept_away_though_its_container_stays() {
+    on_a_host("what_an_interface_leaves_is_swept_away_though_its_container_stays", async |scratch| {
+        let server = Server::start(&scratch, &[]);
+        let node = server.node();
+        node.apply(&plan(1, mbits(20.0, 50.0))).await.unwrap();
+        run("ip", "link delete dev veth-geo");
+        node.restore(&name("geo")).await.unwrap();
+        gone("ballast").await;
     });
 }
 

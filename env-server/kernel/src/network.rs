@@ -25,6 +25,7 @@ mod links;
 mod namespace;
 mod netlink;
 mod news;
+mod presence;
 mod probe;
 mod rate;
 mod redirect;
@@ -35,9 +36,10 @@ pub use control::NetworkControl;
 pub use counters::{NetworkCounters, Traffic, rates};
 pub use host::Host;
 pub use interface::{Interface, NoInterface};
+pub use presence::Presence;
 pub use probe::{Support, probe};
 pub use rate::SMALLEST_RATE_BITS_PER_SECOND;
-pub use sweep::sweep;
+pub use sweep::{sweep, sweep_limits};
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,10 @@ use ballast_api::{
     Amounts, Capability, ContainerName, Limit, LimitChange, Limits, NodeError, PerResource, Plan,
 };
 
-use ballast_kernel::{AncestorQuotas, KernelError};
+use ballast_kernel::{
+    AncestorQuotas, KernelError,
+    resctrl::{ResctrlControl, ResctrlLimits},
+};
 
 use super::{Container, Means, internal};
 use crate::{
@@ -36,6 +39,13 @@ pub(super) struct Change {
     pub(super) target: Limits,
     /// In force now of the rest of the request, which is left to somebody else.
     pub(super) held: Limits,
+}
+
+impl Change {
+    /// What of it is ordered of resctrl.
+    pub(super) fn order(&self) -> Option<(&ResctrlControl, ResctrlLimits)> {
+        self.controls.order(&self.before, &self.target)
+    }
 }
 
 /// The changes of a plan, all of them or none. `readings` are of its containers, as far as these exist.
@@ -69,7 +79,7 @@ pub(super) fn changes(
     let mut ancestors = AncestorQuotas::new(means.machine.hierarchy());
     for change in &plan.changes {
         let found = containers.get(&change.container).zip(readings.remove(&change.container));
-        match look_up(plan.generation, change, found, now, &mut ancestors, &mut problems)? {
+        match look_up(plan.generation, change, found, &capabilities, now, &mut ancestors, &mut problems)? {
             Ok(found) => changes.extend(found),
             Err(unknown @ NodeError::UnknownContainer { .. }) => refusal = Some(unknown),
             Err(stale) => refusal = refusal.or(Some(stale)),
@@ -120,6 +130,7 @@ fn look_up(
     generation: u64,
     LimitChange { container: name, limits }: &LimitChange,
     found: Option<(&Container, Result<Reading, KernelError>)>,
+    capabilities: &PerResource<Capability>,
     now: Duration,
     ancestors: &mut AncestorQuotas<'_>,
     problems: &mut Vec<String>,
@@ -135,7 +146,7 @@ fn look_up(
         Err(error) if error.is_gone() => return Ok(Err(unknown())),
         Err(error) => return Err(internal(&error)),
     };
-    let mut found = cannot_be_limited(limits, &before, &container.missing);
+    let mut found = cannot_be_limited(limits, &before, &container.missing, capabilities);
     let rounded = container.controls.rounded(&before, limits, ancestors, &mut found);
     let target = rounded.map_err(|error| internal(&error))?;
     problems.extend(found.iter().map(|problem| format!("{name}: {problem}")));
@@ -153,8 +164,19 @@ fn look_up(
 }
 
 /// Why a container cannot be limited in a resource that is asked for, although its machine can.
-fn cannot_be_limited(asked: &Limits, reading: &Reading, missing: &PerResource<String>) -> Vec<String> {
+fn cannot_be_limited(
+    asked: &Limits,
+    reading: &Reading,
+    missing: &PerResource<String>,
+    capabilities: &PerResource<Capability>,
+) -> Vec<String> {
     let absent = reading.failed.clone().or(missing.clone());
-    let reasons = asked.named().filter_map(|resource| Some((resource, absent.get(resource)?)));
+    let is_controlled = |resource| reading.limits.named().any(|controlled| controlled == resource);
+    let can_be = |resource| matches!(capabilities.get(resource), Some(Capability::Available { .. }));
+    let reasons = asked.named().filter_map(|resource| match absent.get(resource) {
+        Some(reason) => Some((resource, reason.as_str())),
+        None if is_controlled(resource) || !can_be(resource) => None,
+        None => Some((resource, "it is not under control yet")),
+    });
     reasons.map(|(resource, reason)| format!("its {resource} cannot be limited: {reason}")).collect()
 }

@@ -3,7 +3,7 @@
 //! Must not know what it is lent.
 
 use ballast_api::PerResource;
-use ballast_kernel::KernelError;
+use ballast_kernel::{Interface, KernelError};
 
 use super::{Means, drift::Hold};
 use crate::{
@@ -21,10 +21,13 @@ const LOOK_AGAIN_EVERY: u32 = 5;
 pub(super) struct Container {
     pub(super) place: Place,
     pub(super) about: About,
+    /// Those that it may be limited on.
     pub(super) devices: Devices,
     pub(super) controls: Controls,
     /// Why resources that the machine can limit cannot be limited for this container.
     pub(super) missing: PerResource<String>,
+    /// The host side of its network, also where it may not be limited there.
+    pub(super) interface: Option<Interface>,
     pub(super) history: History,
     /// How many were taken.
     pub(super) samples: u32,
@@ -35,24 +38,36 @@ pub(super) struct Container {
 }
 
 impl Container {
-    pub(super) fn new(machine: &Machine, place: Place, about: About, lent: Option<Devices>) -> Self {
-        let (found, missing) = machine.devices_of(&place.path);
-        let devices = lent.unwrap_or(found);
-        let controls = machine.controls(&place.path, &devices);
-        let (history, hold) = (History::default(), Hold::default());
-        Self { place, about, devices, controls, missing, history, samples: 0, generation: 0, hold }
+    /// `owed` is as in [`Self::sample`].
+    pub(super) fn new(machine: &Machine, place: Place, about: About, owed: Devices) -> Self {
+        let devices = Devices::default();
+        let mut container = Self {
+            controls: machine.controls(&place.path, &devices),
+            place,
+            about,
+            devices,
+            missing: PerResource::default(),
+            interface: None,
+            history: History::default(),
+            samples: 0,
+            generation: 0,
+            hold: Hold::default(),
+        };
+        container.find_devices(machine, owed);
+        container
     }
 
-    /// Reads the counters. A container that is not lent anything is looked at again when it uses another disk than
-    /// before, and now and then while one of its devices is not found, or is gone.
-    pub(super) fn sample(&mut self, means: &Means, is_lent: bool) -> Result<(), KernelError> {
+    /// Reads the counters. Its devices are looked for again when it uses another disk than before, and now and then while
+    /// one is not found, or is gone: but for those that it is `owed` something on, which are not given up before.
+    pub(super) fn sample(&mut self, means: &Means, owed: Devices) -> Result<(), KernelError> {
         let (mut counters, disks) = self.controls.counters()?;
-        let is_elsewhere = busiest(&disks).is_some_and(|used| self.devices.disk != Some(used));
         self.samples = self.samples.wrapping_add(1);
-        let is_gone = self.devices.network.is_some() && counters.network.is_none();
+        let is_elsewhere =
+            owed.disk.is_none() && busiest(&disks).is_some_and(|used| self.devices.disk != Some(used));
+        let is_gone = owed.network.is_none() && self.devices.network.is_some() && counters.network.is_none();
         let is_incomplete = (is_gone || self.missing.iter().next().is_some())
             && self.samples.is_multiple_of(LOOK_AGAIN_EVERY);
-        if !is_lent && (is_elsewhere || is_incomplete) && self.find_devices(&means.machine) {
+        if (is_elsewhere || is_incomplete) && self.find_devices(&means.machine, owed) {
             counters = self.controls.counters()?.0;
         }
         self.history.push(Sample { taken_at: means.clock.now(), counters });
@@ -64,10 +79,37 @@ impl Container {
         if is_lent && self.samples.is_multiple_of(LOOK_AGAIN_EVERY) { self.controls.gather() } else { Ok(()) }
     }
 
+    /// Takes its network under control, or leaves it alone for that reason.
+    pub(super) fn take_network(&mut self, machine: &Machine, refused: Option<String>) {
+        // Who has none has its reason already.
+        if self.interface.is_some() {
+            let network = self.interface.filter(|_| refused.is_none());
+            self.missing.network = refused;
+            self.use_devices(machine, Devices { network, ..self.devices });
+        }
+    }
+
     /// Whether they are others than before.
-    fn find_devices(&mut self, machine: &Machine) -> bool {
-        let (devices, missing) = machine.devices_of(&self.place.path);
+    fn find_devices(&mut self, machine: &Machine, owed: Devices) -> bool {
+        let (mut found, mut missing) = machine.devices_of(&self.place.path);
+        if owed.disk.is_some() {
+            (found.disk, missing.disk) = (owed.disk, None);
+        }
+        if owed.network.is_some() {
+            (found.network, missing.network) = (owed.network, None);
+        }
+        if found.network.is_some() && found.network == self.interface {
+            // Whether it is to be limited there is no news.
+            (found.network, missing.network) = (self.devices.network, self.missing.network.take());
+        } else {
+            self.interface = found.network;
+        }
         self.missing = missing;
+        self.use_devices(machine, found)
+    }
+
+    /// Whether they are others than before.
+    fn use_devices(&mut self, machine: &Machine, devices: Devices) -> bool {
         if devices == self.devices {
             return false;
         }

@@ -7,11 +7,10 @@
 use std::time::Duration;
 
 use ballast_api::{Limits, PerResource, Resource, with_causes};
-use ballast_kernel::CgroupPath;
 use tracing::warn;
 
 use super::Lender;
-use crate::controls::Reading;
+use crate::{controls::Reading, discovery::Place};
 
 /// How long a limit is left alone after somebody else changed it; doubled with each further time, up to [`LONGEST_HOLD`].
 /// Whoever changes it again and again is not fought every second.
@@ -62,18 +61,19 @@ impl Hold {
 
 impl Lender {
     /// Reads what is in force where something is lent, and compares.
-    pub(super) fn notice_drift_of(&mut self, path: &CgroupPath, now: Duration) {
-        let Some(loan) = self.loans.get(path) else { return };
+    pub(super) fn notice_drift_of(&mut self, place: &Place, now: Duration) {
+        // What is there under the path of a container that is gone is another one's.
+        let Some(loan) = self.loans.get(place).filter(|_| self.exists(place)) else { return };
         // What cannot be read is gone, or is told by whoever needs it.
-        if let Ok(reading) = self.means.machine.controls(path, &loan.devices).limits() {
-            self.notice_drift(path, &reading, now);
+        if let Ok(reading) = self.means.machine.controls(&place.path, &loan.devices).limits() {
+            self.notice_drift(place, &reading, now);
         }
     }
 
     /// Compares what is in force with what is lent. What differs is lent no longer: but for a resctrl group, which is Ballast's
     /// own and goes with the loan, whoever changed it.
-    pub(super) fn notice_drift(&mut self, path: &CgroupPath, reading: &Reading, now: Duration) {
-        let Some(loan) = self.loans.get_mut(path) else { return };
+    pub(super) fn notice_drift(&mut self, place: &Place, reading: &Reading, now: Duration) {
+        let Some(loan) = self.loans.get_mut(place) else { return };
         loan.lent = reading.arranged().among(&loan.lent).or(loan.lent);
         let container = self.containers.values_mut().find(|container| container.place.path == *path);
         let of_group = container.map(|container| container.hold.news_of_group(reading)).unwrap_or_default();
@@ -81,27 +81,26 @@ impl Lender {
         if found == Limits::default() {
             return;
         }
-        let controls = self.means.machine.controls(path, &loan.devices);
+        let controls = self.means.machine.controls(&place.path, &loan.devices);
         if let Err(error) =
             controls.give_back(&Limits { cpu: found.cpu, ..Limits::default() }, loan.cpu_burst_us)
         {
-            warn!(cgroup = %path, error = with_causes(&error), "burst not given back");
+            warn!(cgroup = %place.path, error = with_causes(&error), "burst not given back");
         }
         let lent = loan.lent.among(&found);
-        warn!(cgroup = %path, %lent, %found, "somebody else changed a limit that was lent: it is left to them");
+        warn!(cgroup = %place.path, %lent, %found, "somebody else changed a limit that was lent: it is left to them");
         self.means.metrics.drifts.inc();
         let of_group =
             Limits { llc: found.llc, memory_bandwidth: found.memory_bandwidth, ..Limits::default() };
         loan.lent = of_group.among(&loan.lent).or(loan.lent.without(&found));
         loan.baseline = loan.baseline.without(&found.without(&of_group));
         if loan.baseline == Limits::default() {
-            self.loans.remove(path);
+            self.loans.remove(place);
         }
         if let Err(error) = self.write_journal(|_| true) {
             warn!(error = with_causes(&error), "journal not shortened");
         }
-        if let Some(container) = self.containers.values_mut().find(|container| container.place.path == *path)
-        {
+        if let Some(container) = self.containers.values_mut().find(|container| container.place == *place) {
             container.hold.begin(found, now);
         }
         self.count_loans();

@@ -16,7 +16,7 @@ use crate::{
 
 /// A container some of whose own limits a plan was the first to put into the books.
 pub(super) struct Borrowed {
-    path: CgroupPath,
+    place: Place,
     /// What the books said before; nothing when it was lent nothing.
     earlier: Option<Limits>,
 }
@@ -67,26 +67,27 @@ impl Lender {
     ) -> Result<Vec<Borrowed>, NodeError> {
         let mut borrowed = Vec::new();
         for change in changes {
-            let Place { path, identity } = change.place.clone();
-            let owned = self.loans.get(&path).map(|loan| loan.baseline);
+            let place = change.place.clone();
+            let owned = self.loans.get(&place).map(|loan| loan.baseline);
             let baseline = owned.unwrap_or_default().or(change.before.limits.among(&change.target));
             if owned.unwrap_or_default() == baseline {
                 continue;
             }
-            let loan = self.loans.entry(path.clone()).or_insert(Loan {
-                identity,
+            let loan = self.loans.entry(place.clone()).or_insert(Loan {
                 devices: change.devices,
                 baseline,
                 cpu_burst_us: None,
                 lent: Limits::default(),
                 due: now,
                 failed_attempts: 0,
+                is_orphan: false,
             });
-            loan.baseline = baseline;
+            // Those that something is owed on already are the same.
+            (loan.baseline, loan.devices) = (baseline, change.devices);
             if owned.is_none_or(|owned| owned.cpu.is_none()) {
                 loan.cpu_burst_us = change.before.cpu_burst_us();
             }
-            borrowed.push(Borrowed { path, earlier: owned });
+            borrowed.push(Borrowed { place, earlier: owned });
         }
         if !borrowed.is_empty()
             && let Err(error) = self.write_journal(|_| true)
@@ -98,12 +99,12 @@ impl Lender {
     }
 
     /// Makes the books say what they said before [`Self::borrow_limits`], and answers what they said until now.
-    fn forget(&mut self, Borrowed { path, earlier }: &Borrowed) -> Option<(CgroupPath, Loan)> {
-        let borrowed = self.loans.remove(path)?;
+    fn forget(&mut self, Borrowed { place, earlier }: &Borrowed) -> Option<(Place, Loan)> {
+        let borrowed = self.loans.remove(place)?;
         if let Some(baseline) = *earlier {
-            self.loans.insert(path.clone(), Loan { baseline, ..borrowed.clone() });
+            self.loans.insert(place.clone(), Loan { baseline, ..borrowed.clone() });
         }
-        Some((path.clone(), borrowed))
+        Some((place.clone(), borrowed))
     }
 
     /// Writes one container's limits after the other, then the caches of all of them, and answers what is in force. A failure
@@ -116,23 +117,30 @@ impl Lender {
     ) -> Result<Vec<Applied>, NodeError> {
         let mut applied = Vec::new();
         for (index, change) in changes.iter().enumerate() {
-            let own_burst_us = self.loans.get(&change.place.path).and_then(|loan| loan.cpu_burst_us);
+            let own_burst_us = self.loans.get(&change.place).and_then(|loan| loan.cpu_burst_us);
             match change.controls.change(&change.before, &change.target, own_burst_us) {
                 Ok(limits) => applied.push(Applied::alone(limits)),
                 // The one that failed is undone too: it may have been written in part, or only not read back.
-                Err(error) => return Err(self.undo(&changes[..=index], borrowed, &error, now)),
+                Err(error) => {
+                    return Err(self.undo(&changes[..=index], borrowed, change.name.as_str(), &error, now));
+                }
             }
         }
         match self.write_caches(changes, &mut applied) {
             Ok(()) => Ok(applied),
-            Err(error) => Err(self.undo(changes, borrowed, &error, now)),
+            Err(error) => {
+                let ordered = changes.iter().filter(|change| change.order().is_some());
+                let culprits: Vec<_> = ordered.map(|change| change.name.as_str()).collect();
+                Err(self.undo(changes, borrowed, &culprits.join(", "), &error, now))
+            }
         }
     }
 
     fn write_caches(&self, changes: &[Change], applied: &mut [Applied]) -> Result<(), KernelError> {
-        let orders = changes.iter().zip(applied).filter_map(|(change, applied)| {
-            Some((change.controls.order(&change.before, &change.target)?, (change, applied)))
-        });
+        let orders = changes
+            .iter()
+            .zip(applied)
+            .filter_map(|(change, applied)| Some((change.order()?, (change, applied))));
         let (orders, asked): (Vec<_>, Vec<_>) = orders.unzip();
         let in_force = self.means.machine.order_caches(&orders)?;
         for ((change, applied), InForce { limits, shared_with, .. }) in asked.into_iter().zip(in_force) {
@@ -148,10 +156,12 @@ impl Lender {
         if paths.is_empty() { Vec::new() } else { sharing.map(|(name, _)| name.clone()).collect() }
     }
 
+    /// `culprit` is the container that failed, or those of which one did.
     pub(super) fn undo(
         &mut self,
         written: &[Change],
         borrowed: &[Borrowed],
+        culprit: &str,
         error: &KernelError,
         now: Duration,
     ) -> NodeError {
@@ -160,29 +170,30 @@ impl Lender {
         self.sweeps_due = SWEEPS;
         for change in &stuck {
             // Ends the loan now: the baseline is restored, with retries, also where an older loan was to go on.
-            if let Some(loan) = self.loans.get_mut(&change.place.path) {
+            if let Some(loan) = self.loans.get_mut(&change.place) {
                 loan.due = now;
                 loan.lent = Limits::default();
             }
         }
-        let is_stuck = |path: &CgroupPath| stuck.iter().any(|change| change.place.path == *path);
+        let is_stuck = |place: &Place| stuck.iter().any(|change| change.place == *place);
         // What is stuck stays lent and due, with all that was borrowed.
-        let undone = borrowed.iter().filter(|borrowed| !is_stuck(&borrowed.path));
+        let undone = borrowed.iter().filter(|borrowed| !is_stuck(&borrowed.place));
         let lent: Vec<_> = undone.filter_map(|borrowed| self.forget(borrowed)).collect();
         if let Err(error) = self.write_journal(|_| true) {
             // They stay lent and due: writing the baseline once more does no harm, and the journal is tried again.
             warn!(error = with_causes(&error), "journal not shortened");
-            self.loans.extend(lent.into_iter().map(|(path, loan)| (path, Loan { due: now, ..loan })));
+            self.loans.extend(lent.into_iter().map(|(place, loan)| (place, Loan { due: now, ..loan })));
         }
-        // The one that failed is the last that was written.
-        let container = written.last().map(|change| change.name.to_string()).unwrap_or_default();
+        if written.iter().any(|change| change.controls.network_is_gone()) {
+            self.sweeps_due = SWEEPS;
+        }
         let detail = with_causes(error);
         if stuck.is_empty() {
-            NodeError::WriteFailed { container, detail }
+            NodeError::WriteFailed { container: culprit.to_owned(), detail }
         } else {
             let stuck = stuck.iter().map(|change| change.name.as_str()).collect::<Vec<_>>().join(", ");
             NodeError::Internal {
-                detail: format!("{container}: {detail}; undoing failed too and is being retried for {stuck}"),
+                detail: format!("{culprit}: {detail}; undoing failed too and is being retried for {stuck}"),
             }
         }
     }
@@ -211,7 +222,7 @@ impl Lender {
     fn mark_lent(&mut self, changes: &[Change], applied: &[Applied], plan: &Plan, now: Duration) {
         let due = now + Duration::from_secs_f64(plan.lease_seconds);
         for (change, applied) in changes.iter().zip(applied) {
-            if let Some(loan) = self.loans.get_mut(&change.place.path) {
+            if let Some(loan) = self.loans.get_mut(&change.place) {
                 loan.due = due;
                 loan.lent = applied.limits.or(loan.lent);
                 loan.failed_attempts = 0;

@@ -1,44 +1,63 @@
-//! Random lives of a lender against a model of ten lines: whatever plans, expiries, restorations, crashes and restarts
-//! come in whatever order, the limits in force are those of the model.
+//! Random lives of a lender against a model of few lines: whatever plans, expiries, restorations, refusals of the kernel,
+//! crashes and restarts come in whatever order, the limits in force are those of the model.
 
-use ballast_api::{BytesPerSecond, Cores, Limit, LimitChange, ReadWrite};
+mod expected;
+
+use ballast_api::{BytesPerSecond, CgroupVersion, Cores, Limit, LimitChange, OperationsPerSecond, ReadWrite};
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::{FakeClock, FakeMachine, cores, name};
+use crate::fake::{FakeClock, FakeMachine, UNLIMITED, cores, name};
+
+use expected::{Model, Values};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// Quotas at a period of 100 ms. The first is too small, the last more than the machine has.
-const QUOTAS_US: [i64; 7] = [500, 1000, 20_000, 50_000, 200_000, -1, 250_000];
+/// Quotas at a period of 100 ms. The first is too small, the second more than the machine has.
+const QUOTAS_US: [i64; 8] = [500, 250_000, 1000, 20_000, 50_000, STUCK_US, 200_000, -1];
+/// How many of them are out of bounds.
+const BAD_QUOTAS: usize = 2;
+/// What is in force where the kernel refuses to write.
+const STUCK_US: i64 = 65_536;
 
-/// Bytes written per second; none for no limit.
-const RATES: [Option<u64>; 3] = [None, Some(4096), Some(1 << 20)];
+/// Of a disk, per second; none for no limit.
+type Rates = ReadWrite<Option<u64>>;
+
+/// Bytes, or operations.
+const RATES: [Rates; 4] = [
+    UNLIMITED,
+    ReadWrite { read: None, write: Some(4096) },
+    ReadWrite { read: Some(1 << 20), write: Some(4096) },
+    ReadWrite { read: Some(300), write: None },
+];
 
 /// What a plan asks of one container; an index each, none for a resource that it leaves alone.
 #[derive(Debug, Clone, Copy)]
 struct Pick {
     container: usize,
     quota: Option<usize>,
-    rate: Option<usize>,
+    bytes: Option<usize>,
+    operations: Option<usize>,
 }
 
 fn pick() -> impl Strategy<Value = Pick> {
-    let quota = proptest::option::weighted(0.8, 0..QUOTAS_US.len());
-    let rate = proptest::option::weighted(0.5, 0..RATES.len());
-    (0..NAMES.len(), quota, rate).prop_map(|(container, quota, rate)| Pick { container, quota, rate })
+    // Mostly good ones, or hardly a plan would be accepted.
+    let quota = prop_oneof![1 => 0..BAD_QUOTAS, 9 => BAD_QUOTAS..QUOTAS_US.len()];
+    let rates = || proptest::option::weighted(0.4, 0..RATES.len());
+    (0..NAMES.len(), proptest::option::weighted(0.8, quota), rates(), rates())
+        .prop_map(|(container, quota, bytes, operations)| Pick { container, quota, bytes, operations })
 }
 
 impl Pick {
     fn limits(self) -> Limits {
         let quota = self.quota.map(|quota| Limits::of_cpu(limit(QUOTAS_US[quota]))).unwrap_or_default();
-        let rate = self.rate.map(|rate| disk(RATES[rate])).unwrap_or_default();
-        quota.or(rate)
+        let bytes = self.bytes.map(|rates| bytes(RATES[rates])).unwrap_or_default();
+        quota.or(bytes).or(self.operations.map(|rates| operations(RATES[rates])).unwrap_or_default())
     }
 
     fn in_bounds(self) -> bool {
-        let named = self.quota.is_some() || self.rate.is_some();
-        named && self.quota.is_none_or(|quota| !matches!(QUOTAS_US[quota], 500 | 250_000))
+        let named = self.quota.is_some() || self.bytes.is_some() || self.operations.is_some();
+        named && self.quota.is_none_or(|quota| quota >= BAD_QUOTAS)
     }
 }
 
@@ -58,7 +77,7 @@ enum Event {
     Replace {
         container: usize,
         quota: usize,
-        rate: usize,
+        bytes: usize,
     },
     Vanish(usize),
     /// Somebody else sets a limit.
@@ -66,10 +85,17 @@ enum Event {
         container: usize,
         quota: usize,
     },
-    MeddleWithDisk {
+    MeddleWithBytes {
         container: usize,
-        rate: usize,
+        rates: usize,
     },
+    MeddleWithOperations {
+        container: usize,
+        rates: usize,
+    },
+    /// The kernel takes no quota any more; only on v1, where the fake can do that.
+    Refuse(usize),
+    Accept(usize),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -91,126 +117,29 @@ fn event() -> impl Strategy<Value = Event> {
         3 => prop_oneof![4 => 0..10u64, 1 => 60..130u64].prop_map(|seconds| Event::Wait { seconds }),
         1 => container().prop_map(Event::Restore),
         1 => Just(Event::Crash),
-        1 => (container(), 2..QUOTAS_US.len(), 0..RATES.len())
-            .prop_map(|(container, quota, rate)| Event::Replace { container, quota, rate }),
+        1 => (container(), BAD_QUOTAS..QUOTAS_US.len(), 0..RATES.len())
+            .prop_map(|(container, quota, bytes)| Event::Replace { container, quota, bytes }),
         1 => container().prop_map(Event::Vanish),
-        1 => (container(), 2..QUOTAS_US.len())
+        1 => (container(), BAD_QUOTAS..QUOTAS_US.len())
             .prop_map(|(container, quota)| Event::MeddleWithCpu { container, quota }),
         1 => (container(), 0..RATES.len())
-            .prop_map(|(container, rate)| Event::MeddleWithDisk { container, rate }),
+            .prop_map(|(container, rates)| Event::MeddleWithBytes { container, rates }),
+        1 => (container(), 0..RATES.len())
+            .prop_map(|(container, rates)| Event::MeddleWithOperations { container, rates }),
+        1 => container().prop_map(Event::Refuse),
+        1 => container().prop_map(Event::Accept),
     ]
-}
-
-/// Microseconds of quota, and bytes written per second.
-type Both = (i64, Option<u64>);
-
-/// One resource of a container.
-#[derive(Debug, Clone, Copy)]
-struct Part<T> {
-    own: T,
-    in_force: T,
-    is_lent: bool,
-    is_held: bool,
-}
-
-impl<T: Copy + PartialEq> Part<T> {
-    fn new(own: T) -> Self {
-        Self { own, in_force: own, is_lent: false, is_held: false }
-    }
-
-    fn give_back(&mut self) {
-        (self.in_force, self.is_lent) = (self.own, false);
-    }
-
-    fn lend(&mut self, asked: Option<T>) {
-        if let Some(asked) = asked.filter(|_| !self.is_held) {
-            (self.in_force, self.is_lent) = (asked, true);
-        }
-    }
-
-    /// Whether that took a loan away.
-    fn meddle(&mut self, value: T) -> bool {
-        let was_taken = self.is_lent && self.in_force != value;
-        if was_taken {
-            *self = Self { is_held: true, ..Self::new(value) };
-        } else if !self.is_lent {
-            (self.own, self.in_force) = (value, value);
-        }
-        was_taken
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Model {
-    cpu: Part<i64>,
-    disk: Part<Option<u64>>,
-    due_s: Option<u64>,
-    generation: u64,
-    held_until_s: u64,
-    times_held: u32,
-}
-
-impl Model {
-    fn new((quota_us, rate): Both) -> Self {
-        let (cpu, disk) = (Part::new(quota_us), Part::new(rate));
-        Self { cpu, disk, due_s: None, generation: 0, held_until_s: 0, times_held: 0 }
-    }
-
-    fn own(&self) -> Both {
-        (self.cpu.own, self.disk.own)
-    }
-
-    fn in_force(&self) -> Both {
-        (self.cpu.in_force, self.disk.in_force)
-    }
-
-    fn give_back(&mut self) {
-        self.cpu.give_back();
-        self.disk.give_back();
-        self.due_s = None;
-    }
-
-    fn at(&mut self, now_s: u64) {
-        if self.due_s.is_some_and(|due_s| due_s <= now_s) {
-            self.give_back();
-        }
-        if self.held_until_s <= now_s {
-            (self.cpu.is_held, self.disk.is_held) = (false, false);
-        }
-    }
-
-    fn lend(&mut self, pick: Pick, due_s: u64) {
-        self.cpu.lend(pick.quota.map(|quota| QUOTAS_US[quota]));
-        self.disk.lend(pick.rate.map(|rate| RATES[rate]));
-        self.due_s = self.is_lent().then_some(due_s);
-    }
-
-    fn is_lent(&self) -> bool {
-        self.cpu.is_lent || self.disk.is_lent
-    }
-
-    /// A minute, then two, then four: the lives here are too short for the hour.
-    fn begin_hold(&mut self, now_s: u64) {
-        self.held_until_s = now_s + (60 << self.times_held);
-        self.times_held += 1;
-        self.due_s = self.due_s.filter(|_| self.is_lent());
-    }
-
-    fn end_hold(&mut self) {
-        (self.held_until_s, self.times_held) = (0, 0);
-        (self.cpu.is_held, self.disk.is_held) = (false, false);
-    }
 }
 
 struct Life {
     machine: FakeMachine,
     lender: Lender,
     models: [Option<Model>; NAMES.len()],
-    now_s: u64,
+    now_ms: u64,
     generation: u64,
 }
 
-fn open(machine: &FakeMachine, now_s: u64) -> Lender {
+fn open(machine: &FakeMachine, now_ms: u64) -> Lender {
     let means = Means {
         machine: machine.machine(),
         discovery: Discovery::of_parents(&machine.parents(&["p"])),
@@ -219,47 +148,52 @@ fn open(machine: &FakeMachine, now_s: u64) -> Lender {
         metrics: Arc::new(Metrics::default()),
         journal: Journal::new(&machine.state_dir(), "boot"),
     };
-    Lender::open(means, Duration::from_secs(now_s)).unwrap()
+    Lender::open(means, Duration::from_millis(now_ms)).unwrap()
 }
 
 fn limit(quota_us: i64) -> Limit<Cores> {
     if quota_us < 0 { Limit::Max } else { cores(f64::from(i32::try_from(quota_us).unwrap()) / 100_000.0) }
 }
 
-fn disk(write: Option<u64>) -> Limits {
-    #[expect(clippy::cast_precision_loss, reason = "rates of a test")]
-    let write = write.map_or(Limit::Max, |rate| Limit::At(BytesPerSecond::new(rate as f64).unwrap()));
-    Limits { disk: Some(ReadWrite { read: Limit::Max, write }), ..Limits::default() }
+#[expect(clippy::cast_precision_loss, reason = "rates of a test")]
+fn bytes(rates: Rates) -> Limits {
+    let limit = |rate: u64| Limit::At(BytesPerSecond::new(rate as f64).unwrap());
+    Limits { disk: Some(rates.map(|rate| rate.map_or(Limit::Max, limit))), ..Limits::default() }
 }
 
-/// What is shown of a container; nobody limits operations.
-fn shown((quota_us, write): Both) -> Limits {
-    let operations = Some(ReadWrite { read: Limit::Max, write: Limit::Max });
-    let operations = Limits { disk_operations: operations, ..Limits::default() };
-    Limits::of_cpu(limit(quota_us)).or(disk(write)).or(operations)
+#[expect(clippy::cast_precision_loss, reason = "rates of a test")]
+fn operations(rates: Rates) -> Limits {
+    let limit = |rate: u64| Limit::At(OperationsPerSecond::new(rate as f64).unwrap());
+    Limits { disk_operations: Some(rates.map(|rate| rate.map_or(Limit::Max, limit))), ..Limits::default() }
+}
+
+/// What is shown of a container.
+fn shown((quota_us, of_bytes, of_operations): Values) -> Limits {
+    Limits::of_cpu(limit(quota_us)).or(bytes(of_bytes)).or(operations(of_operations))
 }
 
 fn path(container: usize) -> String {
     format!("p/{}", NAMES[container])
 }
 
-fn add(machine: &FakeMachine, container: usize, (quota_us, write): Both) {
+fn add(machine: &FakeMachine, container: usize, (quota_us, bytes, operations): Values) {
     machine.add(&path(container), &quota_us.to_string());
-    machine.put_disk(&path(container), ReadWrite { read: None, write });
+    machine.put_disk(&path(container), bytes);
+    machine.put_operations(&path(container), operations);
 }
 
 impl Life {
     fn new(machine: FakeMachine) -> Self {
-        let own = [(-1, None), (50_000, Some(9000)), (150_000, None)];
+        let own = [(-1, UNLIMITED, RATES[3]), (50_000, RATES[2], UNLIMITED), (150_000, UNLIMITED, UNLIMITED)];
         for (container, own) in own.into_iter().enumerate() {
             add(&machine, container, own);
         }
         let lender = open(&machine, 0);
-        Self { machine, lender, models: own.map(|own| Some(Model::new(own))), now_s: 0, generation: 2 }
+        Self { machine, lender, models: own.map(|own| Some(Model::new(own))), now_ms: 0, generation: 2 }
     }
 
     fn now(&self) -> Duration {
-        Duration::from_secs(self.now_s)
+        Duration::from_millis(self.now_ms)
     }
 
     fn live(&mut self, event: &Event) {
@@ -268,46 +202,79 @@ impl Life {
                 self.plan(picks, *generations_back, *lease_s, *dry_run);
             }
             Event::Wait { seconds } => {
-                self.now_s += seconds;
+                self.now_ms += seconds * 1000;
                 self.lender.expire(self.now());
-                let now_s = self.now_s;
-                self.models.iter_mut().flatten().for_each(|model| model.at(now_s));
+                let now_ms = self.now_ms;
+                self.models.iter_mut().flatten().for_each(|model| model.at(now_ms));
             }
             Event::Restore(container) => {
                 let answer = self.lender.restore(&name(NAMES[*container]), self.now());
-                let model = &mut self.models[*container];
-                model.iter_mut().for_each(Model::give_back);
-                model.iter_mut().for_each(Model::end_hold);
-                assert_eq!(answer.ok(), model.map(|model| shown(model.own())));
+                let now_ms = self.now_ms;
+                let restored = self.models[*container].as_mut().and_then(|model| {
+                    let is_back = model.due_ms.is_none() || model.give_back(now_ms);
+                    is_back.then(|| {
+                        model.end_hold();
+                        shown(model.own())
+                    })
+                });
+                assert_eq!(answer.ok(), restored);
             }
             Event::Crash => {
                 // Nothing is told to the old one: it is gone between two instructions.
-                self.lender = open(&self.machine, self.now_s);
-                for model in self.models.iter_mut().flatten() {
-                    *model = Model::new(model.own());
-                }
+                self.lender = open(&self.machine, self.now_ms);
+                let now_ms = self.now_ms;
+                self.models.iter_mut().flatten().for_each(|model| model.crash(now_ms));
             }
-            Event::Replace { container, quota, rate } => {
+            Event::Replace { container, quota, bytes } => {
                 self.vanish(*container);
-                let own = (QUOTAS_US[*quota], RATES[*rate]);
+                let own = (QUOTAS_US[*quota], RATES[*bytes], UNLIMITED);
                 add(&self.machine, *container, own);
                 self.models[*container] = Some(Model::new(own));
             }
             Event::Vanish(container) => self.vanish(*container),
             Event::MeddleWithCpu { container, quota } => {
                 let Some(model) = &mut self.models[*container] else { return };
-                self.machine.put(&path(*container), &QUOTAS_US[*quota].to_string());
-                if model.cpu.meddle(QUOTAS_US[*quota]) {
-                    model.begin_hold(self.now_s);
+                if !model.refuses {
+                    self.machine.put(&path(*container), &QUOTAS_US[*quota].to_string());
+                    if model.cpu.meddle(QUOTAS_US[*quota]) {
+                        model.begin_hold(self.now_ms);
+                    }
                 }
             }
-            Event::MeddleWithDisk { container, rate } => {
+            Event::MeddleWithBytes { container, rates } => {
                 let Some(model) = &mut self.models[*container] else { return };
-                self.machine.put_disk(&path(*container), ReadWrite { read: None, write: RATES[*rate] });
-                if model.disk.meddle(RATES[*rate]) {
-                    model.begin_hold(self.now_s);
+                self.machine.put_disk(&path(*container), RATES[*rates]);
+                if model.bytes.meddle(RATES[*rates]) {
+                    model.begin_hold(self.now_ms);
                 }
             }
+            Event::MeddleWithOperations { container, rates } => {
+                let Some(model) = &mut self.models[*container] else { return };
+                self.machine.put_operations(&path(*container), RATES[*rates]);
+                if model.operations.meddle(RATES[*rates]) {
+                    model.begin_hold(self.now_ms);
+                }
+            }
+            Event::Refuse(container) => self.refuse(*container),
+            Event::Accept(container) => self.accept(*container),
+        }
+    }
+
+    fn refuse(&mut self, container: usize) {
+        let is_v1 = self.machine.hierarchy().version() == CgroupVersion::V1;
+        if let Some(model) = self.models[container].as_mut().filter(|model| is_v1 && !model.refuses) {
+            self.machine.refuse_writes(&path(container));
+            model.refuses = true;
+            if model.cpu.meddle(STUCK_US) {
+                model.begin_hold(self.now_ms);
+            }
+        }
+    }
+
+    fn accept(&mut self, container: usize) {
+        if let Some(model) = self.models[container].as_mut().filter(|model| model.refuses) {
+            self.machine.accept_writes(&path(container), &STUCK_US.to_string());
+            model.refuses = false;
         }
     }
 
@@ -330,12 +297,15 @@ impl Life {
             && picks.iter().all(|pick| pick.in_bounds() && self.models[pick.container].is_some_and(is_fresh));
         #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
         let plan = Plan { generation, lease_seconds: lease_s as f64, dry_run, changes };
+        let is_refused =
+            |pick: &Pick| self.models[pick.container].is_some_and(|model| model.is_refused(*pick));
+        let done = acceptable && (dry_run || !picks.iter().any(is_refused));
         let outcome = self.lender.apply(&plan, self.now());
-        assert_eq!(outcome.is_ok(), acceptable, "{plan:?} gave {outcome:?}");
-        if acceptable && !dry_run {
+        assert_eq!(outcome.is_ok(), done, "{plan:?} gave {outcome:?}");
+        if done && !dry_run {
             for pick in picks {
                 let model = self.models[pick.container].as_mut().unwrap();
-                model.lend(*pick, self.now_s + lease_s);
+                model.lend(*pick, self.now_ms + lease_s * 1000);
                 model.generation = generation;
             }
         }
@@ -348,26 +318,24 @@ impl Life {
         let alive = || (0..NAMES.len()).filter_map(|i| self.models[i].map(|model| (i, model)));
         assert_eq!(states.len(), alive().count());
         for ((container, model), state) in alive().zip(&states) {
-            let (quota, write) = model.in_force();
-            assert_eq!(self.machine.quota(&path(container)), quota.to_string(), "{}", state.name);
-            assert_eq!(
-                self.machine.disk(&path(container)),
-                ReadWrite { read: None, write },
-                "{}",
-                state.name
-            );
+            let (quota, bytes, operations) = model.in_force();
+            let path = path(container);
+            assert_eq!(self.machine.quota(&path), quota.to_string(), "{}", state.name);
+            assert_eq!(self.machine.disk(&path), bytes, "{}", state.name);
+            assert_eq!(self.machine.operations(&path), operations, "{}", state.name);
             assert_eq!(state.name.as_str(), NAMES[container]);
             assert_eq!(state.limits, shown(model.in_force()));
             assert_eq!(state.baseline, shown(model.own()));
             let held = (state.drift.cpu.is_some(), state.drift.disk.is_some());
-            assert_eq!(held, (model.cpu.is_held, model.disk.is_held));
+            assert_eq!(held, (model.cpu.is_held, model.bytes.is_held || model.operations.is_held));
             assert_eq!(state.generation, model.generation);
             #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
-            let remaining = model.due_s.map(|due_s| (due_s - self.now_s) as f64);
+            let remaining = model.due_ms.map(|due_ms| (due_ms - self.now_ms) as f64 / 1000.0);
             assert_eq!(state.lease_remaining_seconds, remaining);
         }
         let journal = Journal::new(&self.machine.state_dir(), "boot").load().unwrap();
-        let lent: Vec<_> = alive().filter(|(_, model)| model.due_s.is_some()).map(|(i, _)| path(i)).collect();
+        let lent: Vec<_> =
+            alive().filter(|(_, model)| model.due_ms.is_some()).map(|(i, _)| path(i)).collect();
         assert_eq!(journal.iter().map(|entry| entry.cgroup.to_string()).collect::<Vec<_>>(), lent);
     }
 }
@@ -381,6 +349,7 @@ proptest! {
             life.live(event);
             life.check();
         }
+        (0..NAMES.len()).for_each(|container| life.accept(container));
         // Whatever it was, one more crash and start leaves every container with its own limits.
         life.live(&Event::Crash);
         life.check();

@@ -3,6 +3,7 @@
 use ballast_api::{
     BitsPerSecond, BytesPerSecond, Cores, EgressIngress, Limit, LimitChange, PerResource, ReadWrite,
 };
+use ballast_kernel::{Interface, KernelError};
 
 use super::*;
 use crate::fake::{FakeClock, FakeMachine, cores, name};
@@ -273,7 +274,7 @@ fn what_cannot_be_undone_is_told_and_goes_back_to_the_baseline_later() {
     changes[0].controls.change(&changes[0].before, &changes[0].target, None).unwrap();
     machine.refuse_writes("p/a");
     let refused = KernelError::InvalidPath { text: "x".to_owned(), reason: "stands for any refusal" };
-    let error = lender.undo(&changes, &first_touched, &refused, START);
+    let error = lender.undo(&changes, &first_touched, "b", &refused, START);
     assert!(matches!(&error, NodeError::Internal { detail } if detail.contains("retried for a")), "{error}");
     assert_eq!(journalled(&machine), ["p/a"]);
     machine.accept_writes("p/a", "50000");
@@ -303,6 +304,115 @@ fn a_baseline_that_cannot_be_restored_is_tried_again_with_growing_pauses() {
     machine.accept_writes("p/a", "50000");
     assert_eq!(open(&machine, START).loans(), 0);
     assert_eq!(machine.quota("p/a"), "-1");
+}
+
+#[test]
+fn what_came_back_in_part_is_nobody_elses_doing() {
+    let machine = two();
+    machine.put_disk("p/b", ReadWrite { read: None, write: Some(9000) });
+    let mut lender = open(&machine, START);
+    let disk = Some(ReadWrite { read: Limit::Max, write: Limit::Max });
+    let limits = Limits { disk, ..Limits::of_cpu(cores(0.3)) };
+    let change = LimitChange { container: name("b"), limits };
+    lender.apply(&Plan { changes: vec![change], ..plan(1, &[]) }, START).unwrap();
+    machine.refuse_disk_writes("p/b");
+    let end = Duration::from_secs(10);
+    lender.expire(end);
+    assert_eq!((machine.quota("p/b").as_str(), lender.loans()), ("50000", 1));
+    assert_eq!(lender.containers(end).unwrap()[1].drift, PerResource::default());
+    machine.accept_disk_writes("p/b");
+    lender.expire(end + Duration::from_secs(1));
+    assert_eq!(machine.disk("p/b"), ReadWrite { read: None, write: Some(9000) });
+    assert_eq!((lender.loans(), journalled(&machine).len()), (0, 0));
+}
+
+#[test]
+fn a_device_that_turns_up_while_something_is_lent_is_found() {
+    let machine = two();
+    machine.lose_disk("p/a");
+    let often = Means { sample_interval: Duration::ZERO, ..means(&machine) };
+    let mut lender = Lender::open(often, START).unwrap();
+    lender.apply(&plan(1, &[("a", cores(0.5))]), START).unwrap();
+    machine.put_disk("p/a", ReadWrite { read: None, write: Some(7000) });
+    (0..5).for_each(|_| lender.sample());
+    let disk = LimitChange { container: name("a"), limits: writing_at(5000.0) };
+    lender.apply(&Plan { changes: vec![disk], ..plan(2, &[]) }, START).unwrap();
+    assert_eq!(machine.disk("p/a"), ReadWrite { read: None, write: Some(5000) });
+    drop(lender);
+    open(&machine, START);
+    assert_eq!(machine.quota("p/a"), "-1");
+    assert_eq!(machine.disk("p/a"), ReadWrite { read: None, write: Some(7000) });
+}
+
+#[test]
+fn what_is_found_and_not_under_control_is_refused() {
+    let machine = two();
+    machine.lose_disk("p/a");
+    let mut lender = open(&machine, START);
+    lender.containers(START).unwrap();
+    lender.containers.get_mut(&name("a")).unwrap().missing = PerResource::default();
+    let both = Limits::of_cpu(cores(0.3)).or(writing_at(5000.0));
+    let change = LimitChange { container: name("a"), limits: both };
+    let refused = lender.apply(&Plan { changes: vec![change], ..plan(1, &[]) }, START).unwrap_err();
+    assert!(refused.to_string().contains("its disk cannot be limited: it is not under control"), "{refused}");
+    assert_eq!(machine.quota("p/a"), "-1");
+}
+
+#[test]
+fn a_container_keeps_its_generation_under_another_name() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(7, &[("a", cores(0.5))]), START).unwrap();
+    let a = lender.containers.remove(&name("a")).unwrap();
+    lender.containers.insert(name("earlier"), a);
+    let states = lender.containers(START).unwrap();
+    let generations: Vec<_> = states.iter().map(|state| (state.name.as_str(), state.generation)).collect();
+    assert_eq!(generations, [("a", 7), ("b", 0)]);
+    assert_eq!(states[0].lease_remaining_seconds, Some(10.0));
+}
+
+/// Without asking the kernel: what these interfaces are is tested with real ones.
+#[test]
+fn who_is_not_alone_on_an_interface_is_left_alone_there() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    lender.containers(START).unwrap();
+    let shared = Interface { index: 7, peer_index: 2, namespace: 5, address: None };
+    let other = Interface { index: 8, ..shared };
+    let mut play = |interfaces: [Option<Interface>; 2], lent_to: Option<&str>| {
+        for (container, interface) in lender.containers.values_mut().zip(interfaces) {
+            container.interface = interface;
+        }
+        lender.loans.clear();
+        if let Some(container) = lent_to {
+            let Container { place, .. } = &lender.containers[&name(container)];
+            let network = Some(EgressIngress { egress: Limit::Max, ingress: Limit::Max });
+            let (_, mut loan) = loan(
+                Entry {
+                    cgroup: place.path.clone(),
+                    identity: place.identity,
+                    devices: Devices { network: Some(shared), disk: None },
+                    baseline: Limits { network, ..Limits::default() },
+                    cpu_burst_us: None,
+                },
+                START,
+            );
+            loan.due = Duration::from_secs(1);
+            lender.loans.insert(place.clone(), loan);
+        }
+        lender.share_out_networks();
+        let told = |container: &Container| (container.devices.network, container.missing.network.clone());
+        lender.containers.values().map(told).collect::<Vec<_>>()
+    };
+    let shares = |with: &str| (None, Some(format!("it shares its network with {with}")));
+    let both = [Some(shared); 2];
+    assert_eq!(play(both, None), [shares("b"), shares("a")]);
+    assert_eq!(play(both, Some("a")), [(Some(shared), None), shares("a")], "a had it before b came");
+    let apart = [Some(shared), Some(other)];
+    assert_eq!(play(apart, Some("a")), [(Some(shared), None), (Some(other), None)]);
+    let swapped = play([Some(other), Some(shared)], Some("a")).remove(1);
+    assert!(swapped.0.is_none() && swapped.1.unwrap().contains("not given back yet"));
+    assert_eq!(play([None, Some(other)], None)[1], (Some(other), None));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Cgroups of one test, and an env-server that looks after them. All is gone when it goes out of scope.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod own;
 pub(crate) mod stage;
 pub(crate) mod unwritable;
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -131,24 +133,42 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(scratch: &Scratch, more: &[&str]) -> Self {
-        let mut child = Command::new(super::PROGRAM)
-            .args(["--cgroup-parent", &scratch.parent(), "--node", "n1"])
-            .args(if more.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
-            .arg("--state-dir")
-            .arg(scratch.state_dir())
-            .args(more)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(super::PROGRAM);
+        command.args(Self::arguments(scratch, more));
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        Self::when_ready(child).unwrap_or_else(|mut child| panic!("not ready: {:?}", child.wait()))
+    }
+
+    /// A process that becomes the program once it reads a line.
+    pub(crate) fn held(scratch: &Scratch) -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read line; exec \"$0\" \"$@\"", super::PROGRAM]);
+        command.args(Self::arguments(scratch, &[]));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// What the program is called with.
+    fn arguments(scratch: &Scratch, more: &[&str]) -> Vec<OsString> {
+        let listen = if more.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
+        let parent = scratch.parent();
+        let words = [&["--cgroup-parent", &parent, "--node", "n1"], listen, more].concat();
+        let words = words.into_iter().map(OsString::from);
+        if more.contains(&"--state-dir") {
+            return words.collect();
+        }
+        words.chain(["--state-dir".into(), scratch.state_dir().into_os_string()]).collect()
+    }
+
+    /// Waits until it is ready. The process, killed, when it never is.
+    pub(crate) fn when_ready(mut child: Child) -> Result<Self, Child> {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Ok(ready) = serde_json::from_str::<serde_json::Value>(&line) else {
             let _ = child.kill();
-            panic!("not ready: {line:?}, {:?}", child.wait());
+            return Err(child);
         };
         assert_eq!(ready["node"], "n1");
-        Self { child, url: ready["listening"].as_str().unwrap().to_owned() }
+        Ok(Self { child, url: ready["listening"].as_str().unwrap().to_owned() })
     }
 
     pub(crate) fn node(&self) -> HttpNode {

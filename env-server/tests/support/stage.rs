@@ -47,6 +47,18 @@ impl Networked {
         this
     }
 
+    /// In the network namespace of that process.
+    pub(crate) fn beside(pid: u32) -> Self {
+        let namespace = format!("--net=/proc/{pid}/ns/net");
+        let child = Command::new("nsenter").args([&namespace, "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+        let this = Self(child);
+        let of = |pid| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+        while of(this.0.id()) != of(pid) {
+            std::thread::yield_now();
+        }
+        this
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
@@ -77,8 +89,11 @@ pub(crate) fn network() -> String {
     [run("ip", "link show"), run("tc", "qdisc show"), classes, run("tc", &filters)].concat()
 }
 
+/// What the kernel says: each file of a limit, and the network.
+pub(crate) type Everything = (BTreeMap<PathBuf, String>, String);
+
 /// Every byte that a limit of the containers or of their parent may touch.
-pub(crate) fn everything(scratch: &Scratch) -> (BTreeMap<PathBuf, String>, String) {
+pub(crate) fn everything(scratch: &Scratch) -> Everything {
     let hierarchy = scratch.hierarchy();
     let roots = [Some(hierarchy.cpu_root()), hierarchy.disk_root().map(|(_, root)| root)];
     let groups = [scratch.parent(), scratch.path("geo").to_string(), scratch.path("rate").to_string()];

@@ -188,7 +188,7 @@ fn a_failure_on_the_way_is_undone() {
 fn undoing_moves_back_what_was_moved_and_nobody_else() {
     let Some(stage) = stage("undoing_moves_back_what_was_moved_and_nobody_else", "haswell") else { return };
     let (node, processes) = (stage.node(), [Process::idle(), Process::idle(), Process::idle()]);
-    let [a, b, c] = ["a", "b", "c"].map(|name| name.to_owned());
+    let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
     let containers = [a, b, c].into_iter().zip(&processes);
     let containers: Vec<_> = containers.map(|(name, process)| process.container(&node, &name)).collect();
     containers

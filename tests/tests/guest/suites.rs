@@ -19,6 +19,7 @@ const SUITES: [(&str, &str, &[&str]); 6] = [
     ("env-server", "binary", &[]),
     ("env-server", "network", &[]),
     ("env-server", "exact", &[]),
+    // Not crash_points: some hundred starts of the program, each followed by ptrace, would take a quarter of an hour here.
 ];
 
 /// One test program.

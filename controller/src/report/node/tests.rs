@@ -28,6 +28,7 @@ fn idle(name: &str) -> ContainerState {
         labels: BTreeMap::new(),
         usage: Some(Amounts { cpu: Some(Cores::ZERO), ..Amounts::default() }),
         throttling: None,
+        unmeasured: PerResource::default(),
         limits: Limits::of_cpu(Limit::Max),
         baseline: Limits::of_cpu(Limit::Max),
         missing: PerResource::default(),

@@ -140,6 +140,16 @@ impl NetworkControl {
     }
 }
 
+/// Removes all of Ballast from a link, and answers whether there was anything.
+pub(super) fn free(netlink: &Netlink, link: Link) -> Result<bool, KernelError> {
+    let found = Found::on(netlink, link)?;
+    let none = Rates { egress: None, ingress: None };
+    if found.is_exactly(none) {
+        return Ok(false);
+    }
+    write(netlink, &found, none).map(|()| true)
+}
+
 /// Changes rates where all else is there already. What the kernel answers is what is in force: it need not be looked at.
 fn change(
     host: &mut Connection,

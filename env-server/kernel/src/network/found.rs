@@ -37,11 +37,19 @@ pub(super) struct Found {
     pub(super) ifb: Place<Ifb>,
 }
 
+/// Whether it is the host side of the container's veth, and no later one of its index.
+pub(super) fn is_of(link: &Link, interface: Interface) -> bool {
+    let has_address = interface.address.is_none_or(|address| link.address == Some(address));
+    link.index == interface.index
+        && link.is_veth()
+        && link.peer_index == Some(interface.peer_index)
+        && has_address
+}
+
 /// The host side, if the index is still that of the container's veth.
 pub(super) fn host_side(netlink: &Netlink, interface: Interface) -> Result<Link, KernelError> {
     let link = links::by_index(netlink, interface.index)?;
-    let has_address = interface.address.is_none_or(|address| link.address == Some(address));
-    if link.is_veth() && link.peer_index == Some(interface.peer_index) && has_address {
+    if is_of(&link, interface) {
         return Ok(link);
     }
     Err(KernelError::Netlink {
@@ -55,7 +63,10 @@ pub(super) fn host_side(netlink: &Netlink, interface: Interface) -> Result<Link,
 
 impl Found {
     pub(super) fn at(netlink: &Netlink, interface: Interface) -> Result<Self, KernelError> {
-        let link = host_side(netlink, interface)?;
+        Self::on(netlink, host_side(netlink, interface)?)
+    }
+
+    pub(super) fn on(netlink: &Netlink, link: Link) -> Result<Self, KernelError> {
         let root = shaper::look(netlink, &link)?;
         let entry = redirect::look(netlink, &link)?;
         let ifb = match links::by_name(netlink, &redirect::ifb_name(link.index))? {

@@ -1,8 +1,10 @@
-//! Removing what outlives a container: an ifb device stays when its veth goes.
+//! Removing what outlives a container (an ifb device stays when its veth goes), or the memory of it.
 //!
 //! Must not know which containers there are.
 
 use super::{
+    control, found,
+    interface::Interface,
     links::{self, Link},
     netlink::Netlink,
     redirect,
@@ -27,6 +29,27 @@ pub fn sweep() -> Result<Vec<String>, KernelError> {
         }
     }
     Ok(removed)
+}
+
+/// Removes every limit of Ballast in the network namespace of the calling thread, but those on the interfaces in `lent`, and
+/// answers the names of the others that had one. Only while nobody else limits anything there: see
+/// [`Presence`](super::Presence).
+///
+/// # Errors
+/// When interfaces cannot be listed, or a limit cannot be removed.
+pub fn sweep_limits(lent: &[Interface]) -> Result<Vec<String>, KernelError> {
+    let netlink = Netlink::open()?;
+    let is_lent = |link: &Link| lent.iter().any(|interface| found::is_of(link, *interface));
+    let mut freed = Vec::new();
+    for link in links::all(&netlink)?.into_iter().filter(|link| link.is_veth() && !is_lent(link)) {
+        let name = link.name.clone();
+        match control::free(&netlink, link) {
+            Ok(true) => freed.push(name),
+            Err(error) if !error.is_gone() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(freed)
 }
 
 fn is_fed(netlink: &Netlink, links: &[Link], index: u32, ifb: &Link) -> Result<bool, KernelError> {

@@ -2,7 +2,7 @@
 //! there is some.
 //!
 //! What a lender does with every resource is tested beside it: here is what only resctrl brings.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod model;
 mod scene;
@@ -30,8 +30,8 @@ fn caches_and_bandwidth_are_lent_and_taken_back() {
         let scene = Scene::new(&stage, &["geo", "rate"]);
         let mut node = scene.node();
         // Real hardware may have only one of both.
-        let cache = info.cache.is_ok().then(|| llc(4e6)).unwrap_or_default();
-        let memory = info.bandwidth.is_ok().then(|| bandwidth(20e9)).unwrap_or_default();
+        let cache = if info.cache.is_ok() { llc(4e6) } else { Limits::default() };
+        let memory = if info.bandwidth.is_ok() { bandwidth(20e9) } else { Limits::default() };
         let asked = cache.or(memory);
         let free = state(&mut node, "geo", START).limits.among(&asked);
         let applied = apply(&mut node, &[("geo", asked)], START).remove(0);
@@ -221,6 +221,23 @@ fn a_container_that_is_gone_frees_its_group_and_late_tasks_are_fetched() {
     assert!(stage.ours().len() == 1 && !scene.is_limited("geo"));
     drop(late);
     assert!(node.close(START).is_empty());
+}
+
+#[test]
+fn a_container_that_went_unseen_frees_its_group_at_the_end_of_its_lease() {
+    let test = "a_container_that_went_unseen_frees_its_group_at_the_end_of_its_lease";
+    let Some(stage) = stage(test, "intel") else { return };
+    type End = fn(&mut Lender);
+    let ends: [End; 2] = [|node| node.expire(LEASE), |node| assert!(node.close(START).is_empty())];
+    for end in ends {
+        let mut scene = Scene::new(&stage, &["geo"]);
+        let mut node = scene.node();
+        apply(&mut node, &[("geo", llc(4e6))], START);
+        scene.remove("geo");
+        scene.add("geo");
+        end(&mut node);
+        assert!(stage.ours().is_empty() && node.loans() == 0);
+    }
 }
 
 #[test]

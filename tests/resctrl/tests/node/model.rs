@@ -197,9 +197,9 @@ impl<'a> Play<'a> {
 /// Gives the first domain of the group's last cache line another mask.
 fn disturb(group: &Group) {
     let schemata = group.schemata().unwrap();
-    let lines =
+    let mut lines =
         ["L2", "L3", "L3CODE", "L3DATA"].into_iter().filter_map(|line| Some((line, schemata.get(line)?)));
-    let Some((line, Values::Masks(masks))) = lines.last() else { panic!("{schemata}") };
+    let Some((line, Values::Masks(masks))) = lines.next_back() else { panic!("{schemata}") };
     let (domain, mask) = masks.first_key_value().unwrap();
     let other = [0xf, 0x3f].into_iter().find(|other| other != mask).unwrap();
     fs::write(group.folder().join("schemata"), format!("{line}:{domain}={other:x}\n")).unwrap();

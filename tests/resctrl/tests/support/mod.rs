@@ -139,8 +139,7 @@ impl Drop for Emulator {
 fn real() -> Result<Stage, String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
     let mount = ResctrlMount::parse(&mounts);
-    let mount =
-        mount.ok_or_else(|| "no real resctrl is mounted (mount -t resctrl resctrl /sys/fs/resctrl)")?;
+    let mount = mount.ok_or("no real resctrl is mounted (mount -t resctrl resctrl /sys/fs/resctrl)")?;
     let busy = REAL_IS_BUSY.lock().unwrap_or_else(PoisonError::into_inner);
     let named = std::env::var(REAL).is_ok_and(|point| mount.point == Path::new(&point));
     // Where there is no group but the root's, there is nobody whose classes of service the tests could take away.
