@@ -10,7 +10,7 @@ use ballast_api::{
     Amounts, BytesPerSecond, Capability, CgroupVersion, Cores, PerResource, Resource, with_causes,
 };
 use ballast_kernel::{
-    CgroupPath, CgroupTree, Hierarchy, KernelError, cpu,
+    CgroupPath, CgroupTree, Hierarchy, Interface, KernelError, cpu,
     disk::{
         self,
         device::{self, Disk},
@@ -227,14 +227,14 @@ impl Machine {
             Ok((presence, swept)) => {
                 match swept {
                     None => {
-                        info!("another env-server limits networks here: what no journal knows of is left")
+                        info!("another env-server limits networks here: what no journal knows of is left");
                     }
                     Some(Ok(freed)) if freed.is_empty() => {}
                     Some(Ok(freed)) => {
-                        warn!(interfaces = freed.join(", "), "limits that no journal knows of, removed")
+                        warn!(interfaces = freed.join(", "), "limits that no journal knows of, removed");
                     }
                     Some(Err(error)) => {
-                        warn!(error = with_causes(&error), "limits that no journal knows of stay")
+                        warn!(error = with_causes(&error), "limits that no journal knows of stay");
                     }
                 }
                 Some(presence)

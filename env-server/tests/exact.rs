@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use ballast_api::{Capability, CgroupVersion, LimitChange, Limits, NodeAgent, NodeError, Plan};
 use nix::sys::signal::Signal;

@@ -75,7 +75,7 @@ impl Lender {
     pub(super) fn notice_drift(&mut self, place: &Place, reading: &Reading, now: Duration) {
         let Some(loan) = self.loans.get_mut(place) else { return };
         loan.lent = reading.arranged().among(&loan.lent).or(loan.lent);
-        let container = self.containers.values_mut().find(|container| container.place.path == *path);
+        let container = self.containers.values_mut().find(|container| container.place == *place);
         let of_group = container.map(|container| container.hold.news_of_group(reading)).unwrap_or_default();
         let found = of_group.or(reading.limits.differing(&loan.lent));
         if found == Limits::default() {

@@ -70,9 +70,9 @@ impl Lender {
             if self.exists(place) { controls.give_back(&loan.baseline, loan.cpu_burst_us) } else { Ok(()) };
         let is_gone = !self.exists(place);
         if is_gone {
-            controls.forget(&loan.baseline)?
+            controls.forget(&loan.baseline)?;
         } else {
-            given_back?
+            given_back?;
         }
         if is_gone || controls.network_is_gone() {
             self.sweeps_due = SWEEPS;

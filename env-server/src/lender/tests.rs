@@ -535,7 +535,7 @@ fn whoever_changes_a_limit_again_is_left_alone_for_longer() {
         lender.apply(&plan(generation, &[("a", cores(0.5))]), now).unwrap();
         machine.put("p/a", &format!("{}", 70_000 + generation));
         lender.containers(now).unwrap();
-        let hold = lender.containers[&name("a")].hold;
+        let hold = lender.containers[&name("a")].hold.clone();
         pauses
             .push((1..5000).find(|second| hold.at(now + Duration::from_secs(*second)) == Limits::default()));
         now += Duration::from_secs(3600);

@@ -52,7 +52,7 @@ impl Networked {
         let namespace = format!("--net=/proc/{pid}/ns/net");
         let child = Command::new("nsenter").args([&namespace, "cat"]).stdin(Stdio::piped()).spawn().unwrap();
         let this = Self(child);
-        let of = |pid| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+        let of = |pid| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
         while of(this.0.id()) != of(pid) {
             std::thread::yield_now();
         }
