@@ -176,7 +176,7 @@ fn a_node_of_kubernetes_is_found_whole() {
             assert!(found.containers.values().all(|seen| seen.about.source == ContainerSource::Kubernetes));
             let class = |seen: &Seen| seen.about.told_labels().remove(kubernetes::QOS_LABEL).unwrap();
             let classes: Vec<_> = found.containers.values().map(class).collect();
-            assert_eq!(classes, ["Burstable", "Burstable", "Guaranteed"]);
+            assert_eq!(classes, ["Guaranteed", "Guaranteed", "Guaranteed", "Burstable", "Burstable"]);
         }
     }
 }

@@ -39,6 +39,9 @@ const CONTAINERS: [&str; 3] = ["a", "b", "c"];
 /// cgroups.
 const DECOYS: [&str; 6] = ["cgroup", "cgroup/p", "cgroup/p/a/inner", "cgroup/q/a", ".", "beside/p/a"];
 
+/// Those of them that the containers are in.
+const ANCESTORS: [&str; 2] = ["cgroup", "cgroup/p"];
+
 /// Files of others where a node has its own.
 const OTHERS: [(&str, &str); 5] = [
     ("proc/1/comm", "init\n"),
@@ -78,7 +81,10 @@ impl FakeNode {
             let folder = folder.path().join(below);
             names.for_each(|name| files::put(&folder.join(name), kernel.text(name, limited).as_bytes()));
         };
-        DECOYS.iter().for_each(|decoy| make(decoy, &mut kernel.limits(), true));
+        for decoy in DECOYS {
+            // What the containers are in holds them to no less than the machine.
+            make(decoy, &mut kernel.limits(), !ANCESTORS.contains(&decoy));
+        }
         for name in CONTAINERS {
             make(&format!("cgroup/p/{name}"), &mut kernel.files.iter().map(|(name, _)| *name), name == "b");
         }
@@ -145,7 +151,8 @@ impl FakeNode {
         self.own.insert(file, Some(held));
         self.now += LONG;
         self.lender.expire(self.now);
-        assert_eq!(self.lender.loans(), 0, "something stayed lent");
+        let held = String::from_utf8_lossy(content);
+        assert_eq!(self.lender.loans(), 0, "something stayed lent after {held:?} in {chosen}");
         let (after, lent) = (files::below(self.folder.path()), self.limit_files(&plan));
         files::assert_untouched(&self.own, &after, |path| lent.iter().any(|file| file == path), &"lending");
         files::put_back(&self.own, &after);

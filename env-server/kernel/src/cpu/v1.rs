@@ -6,10 +6,11 @@ use std::{path::Path, time::Duration};
 
 use nix::errno::Errno;
 
-use super::{CpuBandwidth, CpuCounters, burst_us, field};
+use super::{CpuBandwidth, CpuCounters, SMALLEST_QUOTA_US, burst_us, field};
 use crate::{error::KernelError, file};
 
 const BURST: &str = "cpu.cfs_burst_us";
+const NO_QUOTA: i64 = -1;
 
 pub(super) fn counters(cpu: &Path, cpuacct: &Path) -> Result<CpuCounters, KernelError> {
     let stat = cpu.join("cpu.stat");
@@ -41,13 +42,18 @@ fn period_us(cpu: &Path) -> Result<u64, KernelError> {
 }
 
 pub(super) fn quota_us(cpu: &Path) -> Result<Option<u64>, KernelError> {
-    // -1 stands for no limit.
-    let quota_us: i64 = file::read_number(&cpu.join("cpu.cfs_quota_us"))?;
-    Ok(u64::try_from(quota_us).ok())
+    let quota = cpu.join("cpu.cfs_quota_us");
+    let quota_us: i64 = file::read_number(&quota)?;
+    match u64::try_from(quota_us) {
+        Err(_) if quota_us == NO_QUOTA => Ok(None),
+        Ok(quota_us) if quota_us >= SMALLEST_QUOTA_US => Ok(Some(quota_us)),
+        // What could not be written back is not taken for somebody's limit.
+        _ => Err(file::unexpected(&quota, &quota_us.to_string(), "a quota")),
+    }
 }
 
 pub(super) fn write_quota(cpu: &Path, quota_us: Option<u64>) -> Result<(), KernelError> {
-    let value = quota_us.map_or_else(|| "-1".to_owned(), |quota_us| quota_us.to_string());
+    let value = quota_us.map_or_else(|| NO_QUOTA.to_string(), |quota_us| quota_us.to_string());
     file::write(&cpu.join("cpu.cfs_quota_us"), &value).map_err(|error| match error {
         KernelError::Io { path, value: Some(value), source, .. }
             if source.raw_os_error() == Some(Errno::EINVAL as i32) =>

@@ -4,7 +4,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{CpuBandwidth, CpuCounters, burst_us, field};
+use super::{CpuBandwidth, CpuCounters, SMALLEST_QUOTA_US, burst_us, field};
 use crate::{error::KernelError, file};
 
 const BURST: &str = "cpu.max.burst";
@@ -46,7 +46,9 @@ pub(super) fn write_burst(folder: &Path, burst_us: u64) -> Result<(), KernelErro
 /// The quota, absent for none, and the period.
 fn parse(text: &str) -> Option<(Option<u64>, u64)> {
     let (quota, period) = text.trim().split_once(' ')?;
-    let quota_us = if quota == "max" { None } else { Some(quota.parse().ok()?) };
+    // What could not be written back is not taken for somebody's limit.
+    let number = || quota.parse().ok().filter(|quota_us| *quota_us >= SMALLEST_QUOTA_US);
+    let quota_us = if quota == "max" { None } else { Some(number()?) };
     let period_us = period.parse().ok().filter(|period_us| *period_us > 0)?;
     Some((quota_us, period_us))
 }
@@ -68,7 +70,7 @@ mod tests {
     fn reads_what_the_kernel_writes() {
         assert_eq!(parse("max 100000\n"), Some((None, 100_000)));
         assert_eq!(parse("20000 50000\n"), Some((Some(20_000), 50_000)));
-        for bad in ["", "max", "-1 100000", "max 0", "1 2 3", "max max"] {
+        for bad in ["", "max", "-1 100000", "999 100000", "max 0", "1 2 3", "max max"] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
     }
