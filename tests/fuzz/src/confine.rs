@@ -80,6 +80,11 @@ impl Subscriber for Alarm {
 struct Told(String);
 
 impl Visit for Told {
+    // Without quotes of its own, so that those in it are what it quotes.
+    fn record_str(&mut self, _: &Field, value: &str) {
+        let _ = write!(self.0, "{value} ");
+    }
+
     fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
         let _ = write!(self.0, "{value:?} ");
     }

@@ -22,7 +22,7 @@ pub(crate) const DISK: &str = "disk.img";
 const DISK_MIB: u64 = 2048;
 
 /// What the suites and the kernel (modprobe) call, of busybox.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "cat",
     "dd",
     "insmod",
@@ -30,6 +30,7 @@ const COMMANDS: [&str; 18] = [
     "mkdir",
     "modprobe",
     "mount",
+    "nsenter",
     "poweroff",
     "sh",
     "sleep",

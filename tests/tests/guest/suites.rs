@@ -10,7 +10,7 @@ use std::{
 use cargo_metadata::{Message, TargetKind};
 
 /// The folder of each suite's package, its name there, and which of its tests are left out.
-const SUITES: [(&str, &str, &[&str]); 6] = [
+const SUITES: [(&str, &str, &[&str]); 7] = [
     // The longer one of two with the same measurement stays.
     ("env-server/kernel", "real_cgroups", &["a_busy_process_gets_its_quota_and_no_more"]),
     ("env-server/kernel", "real_disks", &[]),
@@ -19,6 +19,7 @@ const SUITES: [(&str, &str, &[&str]); 6] = [
     ("env-server", "binary", &[]),
     ("env-server", "network", &[]),
     ("env-server", "exact", &[]),
+    ("env-server", "lives", &[]),
     // Not crash_points: some hundred starts of the program, each followed by ptrace, would take a quarter of an hour here.
 ];
 
