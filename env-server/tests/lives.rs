@@ -95,7 +95,7 @@ impl Model {
     fn live(&mut self, event: &Event, now_s: u64) {
         match event {
             Event::Plan { asked, lease_s } => {
-                (self.lent, self.due_s) = (asked.or(self.lent), now_s + lease_s)
+                (self.lent, self.due_s) = (asked.or(self.lent), now_s + lease_s);
             }
             Event::Wait { .. } if self.due_s > now_s => {}
             Event::Wait { .. } | Event::Restore | Event::Crash => self.lent = Limits::default(),

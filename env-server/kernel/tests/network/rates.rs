@@ -12,6 +12,9 @@ use crate::{
 /// Of a full-size frame of 1514 bytes, 1448 are TCP's payload.
 const PAYLOAD_SHARE: f64 = 1448.0 / 1514.0;
 
+/// So often a rate is measured, at most.
+const ATTEMPTS: usize = 4;
+
 pub(crate) fn limit(way: Way, mbit: f64) -> Limits {
     match way {
         Way::Egress => mbits(mbit, 0.0),
@@ -19,8 +22,20 @@ pub(crate) fn limit(way: Way, mbit: f64) -> Limits {
     }
 }
 
-/// What was asked for, within 5 %; of payload, as much as fits into that.
-pub(crate) fn assert_within_five_percent(way: Way, mbit: f64, achieved: Achieved) {
+/// What was asked for, within 5 %; of payload, as much as fits into that. A machine that does something else meanwhile gives
+/// less, never more: one measurement of several has to be right, and none may be above.
+pub(crate) fn assert_within_five_percent(way: Way, mbit: f64, mut measure: impl FnMut() -> Achieved) {
+    let mut less = Vec::new();
+    for _ in 0..ATTEMPTS {
+        match shortfall(way, mbit, measure()) {
+            None => return,
+            Some(shortfall) => less.push(shortfall),
+        }
+    }
+    panic!("{way:?} {mbit}: less than asked: {less:?}");
+}
+
+fn shortfall(way: Way, mbit: f64, achieved: Achieved) -> Option<String> {
     let share = |rate: f64| rate / (mbit * 1e6);
     let (wire, interface, goodput) =
         (share(achieved.wire), share(achieved.interface), share(achieved.goodput));
@@ -34,14 +49,16 @@ pub(crate) fn assert_within_five_percent(way: Way, mbit: f64, achieved: Achieved
         achieved.goodput / 1e6,
         (goodput - 1.0) * 100.0,
     );
-    assert!((wire - 1.0).abs() <= 0.05, "{way:?} {mbit}: {wire} on the wire");
+    assert!(wire <= 1.05, "{way:?} {mbit}: {wire} on the wire");
+    assert!(goodput / PAYLOAD_SHARE <= 1.05, "{way:?} {mbit}: {goodput} of payload");
     // A segmented send shows there with one set of headers: anything between payload and wire. Egress is counted before
     // it waits, and at low rates seconds' worth of it may.
-    let by_the_interface = PAYLOAD_SHARE * 0.95..=1.05;
-    if way == Way::Ingress || mbit >= 20.0 {
-        assert!(by_the_interface.contains(&interface), "{way:?} {mbit}: {interface} by the interface");
-    }
-    assert!((goodput / PAYLOAD_SHARE - 1.0).abs() <= 0.05, "{way:?} {mbit}: {goodput} of payload");
+    let counts_there = way == Way::Ingress || mbit >= 20.0;
+    assert!(!counts_there || interface <= 1.05, "{way:?} {mbit}: {interface} by the interface");
+    let is_short =
+        wire < 0.95 || goodput / PAYLOAD_SHARE < 0.95 || counts_there && interface < PAYLOAD_SHARE * 0.95;
+    is_short
+        .then(|| format!("{wire:.3} on the wire, {interface:.3} by the interface, {goodput:.3} of payload"))
 }
 
 #[test]
@@ -53,8 +70,8 @@ fn tcp_gets_the_rate_asked_for_both_ways() {
             for way in Way::BOTH {
                 assert_eq!(control.set_limit(limit(way, mbit)).unwrap(), limit(way, mbit));
                 let transfer = Transfer::start(&container, way);
-                let achieved = transfer.measure(&control, way, Duration::from_secs(seconds));
-                assert_within_five_percent(way, mbit, achieved);
+                let time = Duration::from_secs(seconds);
+                assert_within_five_percent(way, mbit, || transfer.measure(&control, way, time));
                 drop(transfer);
                 control.set_limit(NONE).unwrap();
             }
@@ -70,13 +87,12 @@ fn a_live_change_keeps_the_queue_and_its_counters() {
             let control = container.control();
             control.set_limit(limit(way, 20.0)).unwrap();
             let transfer = Transfer::start(&container, way);
-            let before = transfer.measure(&control, way, Duration::from_secs(2));
-            assert_within_five_percent(way, 20.0, before);
+            let measure = || transfer.measure(&control, way, Duration::from_secs(2));
+            assert_within_five_percent(way, 20.0, measure);
             let sent = sent_by_htb(&control, way);
             control.set_limit(limit(way, 40.0)).unwrap();
             assert!(sent_by_htb(&control, way) >= sent, "the class began anew");
-            let after = transfer.measure(&control, way, Duration::from_secs(2));
-            assert_within_five_percent(way, 40.0, after);
+            assert_within_five_percent(way, 40.0, measure);
             drop(transfer);
             run("ip", "link del dev host0");
             ballast_kernel::network::sweep().unwrap();
@@ -125,8 +141,8 @@ fn a_veth_in_a_bridge_is_limited_too() {
         control.set_limit(mbits(20.0, 20.0)).unwrap();
         for way in Way::BOTH {
             let transfer = Transfer::start(&container, way);
-            let achieved = transfer.measure(&control, way, Duration::from_secs(2));
-            assert_within_five_percent(way, 20.0, achieved);
+            let measure = || transfer.measure(&control, way, Duration::from_secs(2));
+            assert_within_five_percent(way, 20.0, measure);
         }
     });
 }
