@@ -34,6 +34,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long after its time the worker may still be at it before it is killed. A throttled worker cannot end by itself.
 const GRACE: Duration = Duration::from_millis(25);
 
+/// How long the removal of a target may take from the worker's death to that of its last process.
+const REMOVAL: Duration = Duration::from_millis(200);
+
 /// How long a worker may take to begin: many periods of the smallest quota.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -266,8 +269,16 @@ impl Supervision<'_> {
         if status.signal().is_none() {
             return Err(InjectorError::WorkerFailed { status: status.to_string() });
         }
-        // Who removes a container kills all that is in it, the worker too.
-        Ok(if self.target_is_gone()? { Ending::TargetGone } else { Ending::WorkerKilled })
+        // Who removes a container kills all that is in it one after the other, the worker perhaps first.
+        let end = clocks::monotonic() + REMOVAL;
+        while !self.target_is_gone()? {
+            if clocks::monotonic() >= end {
+                return Ok(Ending::WorkerKilled);
+            }
+            // It is over already: whatever else is told meanwhile changes nothing.
+            let _ = self.inbox.recv_timeout(REMOVAL / 20);
+        }
+        Ok(Ending::TargetGone)
     }
 }
 
