@@ -100,10 +100,23 @@ impl LinuxNode {
         working.await.map_err(|error| NodeError::Internal { detail: error.to_string() })
     }
 
-    /// A call's turn, to be held until the work is done, also when its caller is gone.
+    /// A call's turn, to be held until [its work](Self::work_in) is done, also when its caller is gone.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, NodeError> {
         let turn = Arc::clone(&self.0.calls).acquire_owned().await;
         turn.map_err(|error| NodeError::Internal { detail: error.to_string() })
+    }
+
+    /// Works when it is a call's turn, and holds that until it is done.
+    async fn work_in<T: Send + 'static>(
+        &self,
+        turn: OwnedSemaphorePermit,
+        work: impl FnOnce(&mut Lender, Duration) -> T + Send + 'static,
+    ) -> Result<T, NodeError> {
+        self.work(move |lender, now| {
+            let _turn = turn;
+            work(lender, now)
+        })
+        .await
     }
 
     /// After a panic the books are still the best there are, and the journal is never ahead of them.
@@ -122,21 +135,13 @@ impl NodeAgent for LinuxNode {
 
     async fn containers(&self) -> Result<Vec<ContainerState>, NodeError> {
         let turn = self.turn().await?;
-        self.work(move |lender, now| {
-            let _turn = turn;
-            lender.containers(now)
-        })
-        .await?
+        self.work_in(turn, Lender::containers).await?
     }
 
     async fn apply(&self, plan: &Plan) -> Result<PlanOutcome, NodeError> {
         let turn = self.turn().await?;
         let plan = plan.clone();
-        let work = move |lender: &mut Lender, now| {
-            let _turn = turn;
-            lender.apply(&plan, now)
-        };
-        let outcome = self.work(work).await?;
+        let outcome = self.work_in(turn, move |lender, now| lender.apply(&plan, now)).await?;
         self.0.plan_applied.notify_one();
         outcome
     }
@@ -144,11 +149,7 @@ impl NodeAgent for LinuxNode {
     async fn restore(&self, container: &ContainerName) -> Result<Limits, NodeError> {
         let turn = self.turn().await?;
         let container = container.clone();
-        let work = move |lender: &mut Lender, now| {
-            let _turn = turn;
-            lender.restore(&container, now)
-        };
-        let outcome = self.work(work).await?;
+        let outcome = self.work_in(turn, move |lender, now| lender.restore(&container, now)).await?;
         self.0.plan_applied.notify_one();
         outcome
     }
