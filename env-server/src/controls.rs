@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use ballast_api::{BitsPerSecond, EgressIngress, Limit, Limits, PerResource, with_causes};
 use ballast_kernel::{
     AncestorQuotas, CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl,
-    DiskCounters, DiskLimits, Hierarchy, Interface, KernelError, NetworkControl, disk,
+    DiskCounters, DiskLimits, DiskTraffic, Hierarchy, Interface, KernelError, NetworkControl,
     network::{Host, NetworkCounters},
     resctrl::{self, InForce, ResctrlControl, ResctrlLimits},
 };
@@ -100,6 +100,7 @@ pub struct Controls {
     path: CgroupPath,
     cpu: CpuControl,
     disk: Option<DiskControl>,
+    traffic: DiskTraffic,
     network: Option<NetworkControl>,
     caches: Option<ResctrlControl>,
     shut: Option<ShutResctrl>,
@@ -127,6 +128,7 @@ impl Controls {
             path: path.clone(),
             cpu: CpuControl::new(hierarchy, path),
             disk: devices.disk.and_then(|device| DiskControl::new(hierarchy, path, device)),
+            traffic: DiskTraffic::new(hierarchy, path),
             network: devices.network.map(|interface| NetworkControl::on(host, interface)),
             caches,
             shut,
@@ -292,7 +294,7 @@ impl Controls {
             Err(error) if error.is_gone() && self.exists() => None,
             other => Some(other?),
         };
-        let disks = disk::counters(&self.hierarchy, &self.path).ok();
+        let disks = self.traffic.counters().ok();
         // The kernel leaves out a disk without traffic: there it is zero, and not known only where nothing could be read.
         let counted = self.disk.as_ref().zip(disks.as_ref());
         let disk = counted.map(|(control, disks)| disks.get(&control.device()).copied().unwrap_or_default());

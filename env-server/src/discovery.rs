@@ -114,7 +114,6 @@ impl Discovery {
 
     fn find(&self, hierarchy: &Hierarchy) -> Result<Found, KernelError> {
         let mut look = Look {
-            hierarchy,
             docker: self.docker.as_deref().map(NameBook::open),
             kubernetes: self.kubernetes.as_deref().map(NameBook::open),
             found: Found::default(),
@@ -122,7 +121,7 @@ impl Discovery {
         for root in &self.roots {
             for candidate in plain::candidates(hierarchy, &root.path, self.kubernetes.is_some())? {
                 match candidate {
-                    Ok(path) => look.consider(&path, root.takes_all),
+                    Ok(place) => look.consider(place, root.takes_all),
                     Err(error) if root.takes_all => look.found.skipped.push(error.to_string()),
                     Err(_) => {}
                 }
@@ -139,7 +138,6 @@ impl Discovery {
 
 /// One look.
 struct Look<'a> {
-    hierarchy: &'a Hierarchy,
     docker: Option<OpenBook<'a>>,
     kubernetes: Option<OpenBook<'a>>,
     found: Found,
@@ -154,9 +152,10 @@ enum Left {
 }
 
 impl Look<'_> {
-    fn consider(&mut self, path: &CgroupPath, takes_all: bool) {
+    fn consider(&mut self, place: Place, takes_all: bool) {
+        let path = &place.path;
         match self.name(path, takes_all) {
-            Ok(Some((name, about))) => self.take(name, about, path),
+            Ok(Some((name, about))) => self.take(name, about, place),
             // Not a container at all.
             Ok(None) => {}
             Err(Left::Skipped(reason)) => self.found.skipped.push(format!("{path} is skipped: {reason}")),
@@ -185,17 +184,14 @@ impl Look<'_> {
     }
 
     /// A container is there as long as its cgroup is, whatever can be limited of it.
-    fn take(&mut self, name: ContainerName, about: About, path: &CgroupPath) {
-        // It may have gone away between the listing and the look.
-        let Some(identity) = self.hierarchy.identity(path) else { return };
+    fn take(&mut self, name: ContainerName, about: About, place: Place) {
         match self.found.containers.get(&name) {
-            Some(first) if first.place.path == *path => {}
+            Some(first) if first.place.path == place.path => {}
             Some(first) => {
                 let reason = format!("its name {name} is taken by {}", first.place.path);
-                self.found.skipped.push(format!("{path} is skipped: {reason}"));
+                self.found.skipped.push(format!("{} is skipped: {reason}", place.path));
             }
             None => {
-                let place = Place { path: path.clone(), identity };
                 self.found.containers.insert(name, Seen { place, about });
             }
         }

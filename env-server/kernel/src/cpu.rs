@@ -9,6 +9,7 @@ mod v2;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use ballast_api::{CgroupVersion, Cores, Limit};
 
 use crate::{
     error::KernelError,
-    file,
+    file::{self, ControlFile},
     hierarchy::{Hierarchy, offers_limit},
     path::CgroupPath,
 };
@@ -44,26 +45,38 @@ pub struct CpuCounters {
 /// The CPU files of one cgroup.
 #[derive(Debug, Clone)]
 pub struct CpuControl {
-    version: CgroupVersion,
-    cpu: PathBuf,
-    cpuacct: PathBuf,
+    folder: PathBuf,
+    /// Clones share what is open.
+    files: Arc<Files>,
+}
+
+#[derive(Debug)]
+enum Files {
+    V1(v1::Files),
+    V2(v2::Files),
+}
+
+impl Files {
+    fn new(hierarchy: &Hierarchy, path: &CgroupPath) -> Self {
+        let folder = hierarchy.cpu_folder(path);
+        match hierarchy.version() {
+            CgroupVersion::V2 => Self::V2(v2::Files::new(&folder)),
+            _ => Self::V1(v1::Files::new(&folder, &hierarchy.cpuacct_folder(path))),
+        }
+    }
 }
 
 impl CpuControl {
     /// The CPU files of the cgroup at `path`, which need not exist yet.
     #[must_use]
     pub fn new(hierarchy: &Hierarchy, path: &CgroupPath) -> Self {
-        Self {
-            version: hierarchy.version(),
-            cpu: hierarchy.cpu_folder(path),
-            cpuacct: hierarchy.cpuacct_folder(path),
-        }
+        Self { folder: hierarchy.cpu_folder(path), files: Arc::new(Files::new(hierarchy, path)) }
     }
 
     /// The folder that holds the limit.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.cpu
+        &self.folder
     }
 
     /// Reads the counters.
@@ -71,9 +84,9 @@ impl CpuControl {
     /// # Errors
     /// When the cgroup is gone ([`KernelError::is_gone`]) or a file holds what no kernel writes.
     pub fn counters(&self) -> Result<CpuCounters, KernelError> {
-        match self.version {
-            CgroupVersion::V2 => v2::counters(&self.cpu),
-            _ => v1::counters(&self.cpu, &self.cpuacct),
+        match self.files.as_ref() {
+            Files::V1(files) => files.counters(),
+            Files::V2(files) => files.counters(),
         }
     }
 
@@ -142,13 +155,13 @@ impl CpuControl {
             return Ok(before.limit());
         }
         for write in writes {
-            match (self.version, write) {
-                (CgroupVersion::V2, Write::Quota(quota_us)) => {
-                    v2::write_quota(&self.cpu, quota_us, before.period_us)?;
+            match (self.files.as_ref(), write) {
+                (Files::V1(files), Write::Quota(quota_us)) => files.write_quota(quota_us)?,
+                (Files::V1(files), Write::Burst(burst_us)) => files.write_burst(burst_us)?,
+                (Files::V2(files), Write::Quota(quota_us)) => {
+                    files.write_quota(quota_us, before.period_us)?
                 }
-                (CgroupVersion::V2, Write::Burst(burst_us)) => v2::write_burst(&self.cpu, burst_us)?,
-                (_, Write::Quota(quota_us)) => v1::write_quota(&self.cpu, quota_us)?,
-                (_, Write::Burst(burst_us)) => v1::write_burst(&self.cpu, burst_us)?,
+                (Files::V2(files), Write::Burst(burst_us)) => files.write_burst(burst_us)?,
             }
         }
         // The period is not ours to change, and a burst that was written says nothing of the limit.
@@ -156,9 +169,9 @@ impl CpuControl {
     }
 
     fn quota_us(&self) -> Result<Option<u64>, KernelError> {
-        match self.version {
-            CgroupVersion::V2 => Ok(v2::quota_and_period(&self.cpu)?.0),
-            _ => v1::quota_us(&self.cpu),
+        match self.files.as_ref() {
+            Files::V1(files) => files.quota_us(),
+            Files::V2(files) => Ok(files.quota_and_period()?.0),
         }
     }
 
@@ -167,9 +180,9 @@ impl CpuControl {
     /// # Errors
     /// As [`Self::limit`].
     pub fn bandwidth(&self) -> Result<CpuBandwidth, KernelError> {
-        match self.version {
-            CgroupVersion::V2 => v2::bandwidth(&self.cpu),
-            _ => v1::bandwidth(&self.cpu),
+        match self.files.as_ref() {
+            Files::V1(files) => files.bandwidth(),
+            Files::V2(files) => files.bandwidth(),
         }
     }
 
@@ -180,7 +193,7 @@ impl CpuControl {
         own_burst_us: Option<u64>,
     ) -> Result<CpuBandwidth, KernelError> {
         before.with_limit(limit, own_burst_us).map_err(|smallest| KernelError::LimitTooSmall {
-            path: self.cpu.clone(),
+            path: self.folder.clone(),
             asked: limit.to_string(),
             smallest: format!("{smallest:.4}"),
         })
@@ -204,8 +217,8 @@ pub fn probe(hierarchy: &Hierarchy) -> Result<(), String> {
 }
 
 /// The number in the file of the burst; absent before Linux 5.14.
-fn burst_us(path: &Path) -> Result<Option<u64>, KernelError> {
-    match file::read_number(path) {
+fn burst_us(file: &ControlFile) -> Result<Option<u64>, KernelError> {
+    match file.read_number() {
         Err(error) if error.is_gone() => Ok(None),
         other => other.map(Some),
     }

@@ -8,7 +8,7 @@ pub mod device;
 mod v1;
 mod v2;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use ballast_api::{BytesPerSecond, CgroupVersion, Limit, OperationsPerSecond, ReadWrite};
 
@@ -67,9 +67,16 @@ impl Throttle {
 /// The disk files of one cgroup, for one disk.
 #[derive(Debug, Clone)]
 pub struct DiskControl {
-    version: CgroupVersion,
     folder: PathBuf,
     device: DeviceNumber,
+    /// Clones share what is open.
+    files: Arc<LimitFiles>,
+}
+
+#[derive(Debug)]
+enum LimitFiles {
+    V1(v1::Limits),
+    V2(v2::Limits),
 }
 
 impl DiskControl {
@@ -77,7 +84,11 @@ impl DiskControl {
     #[must_use]
     pub fn new(hierarchy: &Hierarchy, path: &CgroupPath, device: DeviceNumber) -> Option<Self> {
         let (version, folder) = hierarchy.disk_folder(path)?;
-        Some(Self { version, folder, device })
+        let files = match version {
+            CgroupVersion::V2 => LimitFiles::V2(v2::Limits::new(&folder)),
+            _ => LimitFiles::V1(v1::Limits::new(&folder)),
+        };
+        Some(Self { folder, device, files: Arc::new(files) })
     }
 
     /// The disk concerned.
@@ -120,17 +131,17 @@ impl DiskControl {
         if asked == before {
             return Ok(before.limits());
         }
-        match self.version {
-            CgroupVersion::V2 => v2::write(&self.folder, self.device, &asked)?,
-            _ => v1::write(&self.folder, self.device, &before, &asked)?,
+        match self.files.as_ref() {
+            LimitFiles::V1(files) => files.write(self.device, &before, &asked)?,
+            LimitFiles::V2(files) => files.write(self.device, &asked)?,
         }
         self.limits()
     }
 
     fn throttle(&self) -> Result<Throttle, KernelError> {
-        match self.version {
-            CgroupVersion::V2 => v2::throttle(&self.folder, self.device),
-            _ => v1::throttle(&self.folder, self.device),
+        match self.files.as_ref() {
+            LimitFiles::V1(files) => files.throttle(self.device),
+            LimitFiles::V2(files) => files.throttle(self.device),
         }
     }
 
@@ -173,6 +184,46 @@ impl DiskControl {
     }
 }
 
+/// What one cgroup did on each disk.
+#[derive(Debug, Clone)]
+pub struct DiskTraffic {
+    /// Clones share what is open; absent where no hierarchy has the block controller.
+    files: Option<Arc<CounterFiles>>,
+}
+
+#[derive(Debug)]
+enum CounterFiles {
+    V1(v1::Counters),
+    V2(v2::Counters),
+}
+
+impl DiskTraffic {
+    /// That of the cgroup at `path`, which need not exist yet.
+    #[must_use]
+    pub fn new(hierarchy: &Hierarchy, path: &CgroupPath) -> Self {
+        let files = hierarchy.disk_folder(path).map(|(version, folder)| match version {
+            CgroupVersion::V2 => CounterFiles::V2(v2::Counters::new(&folder)),
+            _ => CounterFiles::V1(v1::Counters::new(&folder)),
+        });
+        Self { files: files.map(Arc::new) }
+    }
+
+    /// Reads the counters; empty where no hierarchy has the block controller.
+    ///
+    /// On cgroup v1 the kernel (6.10 and later) counts on a disk only once throttling is in use on it, see
+    /// [`start_counting`].
+    ///
+    /// # Errors
+    /// When the cgroup is gone, its parent does not hand the controller down (v2), or a file is odd.
+    pub fn counters(&self) -> Result<BTreeMap<DeviceNumber, DiskCounters>, KernelError> {
+        match self.files.as_deref() {
+            Some(CounterFiles::V1(files)) => files.read(),
+            Some(CounterFiles::V2(files)) => files.read(),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+}
+
 /// Whether the kernel can limit disks at all, as far as its cgroups show.
 ///
 /// # Errors
@@ -189,23 +240,6 @@ pub fn probe(hierarchy: &Hierarchy) -> Result<(), String> {
         return Err("this kernel was built without limits of disks (CONFIG_BLK_DEV_THROTTLING)".to_owned());
     }
     Ok(())
-}
-
-/// What the cgroup at `path` did on each disk; empty where no hierarchy has the block controller.
-///
-/// On cgroup v1 the kernel (6.10 and later) counts on a disk only once throttling is in use on it, see [`start_counting`].
-///
-/// # Errors
-/// When the cgroup is gone, its parent does not hand the controller down (v2), or a file is odd.
-pub fn counters(
-    hierarchy: &Hierarchy,
-    path: &CgroupPath,
-) -> Result<BTreeMap<DeviceNumber, DiskCounters>, KernelError> {
-    match hierarchy.disk_folder(path) {
-        Some((CgroupVersion::V2, folder)) => v2::counters(&folder),
-        Some((_, folder)) => v1::counters(&folder),
-        None => Ok(BTreeMap::new()),
-    }
 }
 
 /// Makes the kernel count traffic on a disk from now on, for all cgroups; changes no limit. Nothing to do on cgroup v2.

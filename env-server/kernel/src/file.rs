@@ -2,12 +2,17 @@
 //!
 //! Never creates a file: a name that the kernel does not offer is an error, not a new file.
 
+mod control;
+
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Write},
+    os::unix::fs::FileExt,
     path::Path,
     time::Duration,
 };
+
+pub(crate) use control::ControlFile;
 
 use crate::error::KernelError;
 
@@ -34,34 +39,46 @@ const RECORD_BYTES: usize = 1024;
 /// A file that the kernel makes at once, as it makes every control file but lists of processes: what comes short of the
 /// buffer is all there is. It asks for no size and reads no second time, as [`read`] does.
 pub(crate) fn read_record(path: &Path) -> Result<String, KernelError> {
-    let attempt = || {
-        let mut file = File::open(path)?;
-        let mut buffer = [0; RECORD_BYTES];
-        let length = file.read(&mut buffer)?;
-        let mut bytes = buffer.get(..length).unwrap_or_default().to_vec();
-        if length == RECORD_BYTES {
-            file.read_to_end(&mut bytes)?;
+    File::open(path).and_then(|file| record(&file)).map_err(failed("read", path))
+}
+
+/// All that an open file says, from its beginning.
+fn record(file: &File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; RECORD_BYTES];
+    loop {
+        let length = file.read_at(&mut buffer, bytes.len() as u64)?;
+        bytes.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        if length < RECORD_BYTES {
+            return String::from_utf8(bytes)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
         }
-        String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-    };
-    attempt().map_err(failed("read", path))
+    }
 }
 
 /// Writes the whole value in one call, as kernel files want it.
 pub(crate) fn write(path: &Path, value: &str) -> Result<(), KernelError> {
     let attempt = || OpenOptions::new().write(true).truncate(true).open(path)?.write_all(value.as_bytes());
-    attempt().map_err(|source| KernelError::Io {
+    attempt().map_err(not_written(path, value))
+}
+
+/// An [`io::Error`] on its way to a [`KernelError::Io`] of a value.
+fn not_written(path: &Path, value: &str) -> impl FnOnce(io::Error) -> KernelError {
+    move |source| KernelError::Io {
         operation: "write to",
         path: path.to_owned(),
         value: Some(value.to_owned()),
         source,
-    })
+    }
 }
 
 /// The number that a file holds.
 pub(crate) fn read_number<T: std::str::FromStr>(path: &Path) -> Result<T, KernelError> {
-    let text = read_record(path)?;
-    text.trim().parse().map_err(|_| unexpected(path, &text, "a whole number"))
+    number(path, &read_record(path)?)
+}
+
+fn number<T: std::str::FromStr>(path: &Path, text: &str) -> Result<T, KernelError> {
+    text.trim().parse().map_err(|_| unexpected(path, text, "a whole number"))
 }
 
 /// Waits between two looks at something that the kernel does not announce.

@@ -3,8 +3,9 @@
 //! Reads a mountinfo file given by the caller; must not know what is done with a group.
 
 use std::{
-    collections::BTreeSet,
-    fs, io,
+    collections::BTreeMap,
+    fs::{self, DirEntry},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -150,15 +151,21 @@ impl Hierarchy {
         roots
     }
 
-    /// The names of the cgroups directly below `parent`, sorted; none when `parent` does not exist.
+    /// The cgroups directly below `parent`, by their names, each with its [identity](Self::identity); none when `parent`
+    /// does not exist.
     ///
     /// # Errors
     /// When the folder cannot be listed.
-    pub fn children(&self, parent: &CgroupPath) -> Result<Vec<String>, KernelError> {
+    pub fn children(&self, parent: &CgroupPath) -> Result<BTreeMap<String, u64>, KernelError> {
         let folder = self.cpu_folder(parent);
-        match child_folders(&folder) {
-            Ok(names) => Ok(names),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        // Asked of the entry, the kernel need not walk the whole path once more.
+        let identity = |entry: &DirEntry| match entry.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            metadata => Ok(Some(metadata?.ino())),
+        };
+        match of_folders(&folder, identity) {
+            Ok(children) => Ok(children),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
             Err(error) => Err(file::failed("list", &folder)(error)),
         }
     }
@@ -174,16 +181,25 @@ impl Hierarchy {
 
 /// The names of the folders in `folder`, sorted. Names that are no UTF-8 are left out: no cgroup path can hold them.
 pub(crate) fn child_folders(folder: &Path) -> io::Result<Vec<String>> {
-    let mut names = BTreeSet::new();
+    Ok(of_folders(folder, |_| Ok(Some(())))?.into_keys().collect())
+}
+
+/// The same with what `about` answers of each; without those that it answers nothing of.
+fn of_folders<T>(
+    folder: &Path,
+    about: impl Fn(&DirEntry) -> io::Result<Option<T>>,
+) -> io::Result<BTreeMap<String, T>> {
+    let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir()
             && let Ok(name) = entry.file_name().into_string()
+            && let Some(about) = about(&entry)?
         {
-            names.insert(name);
+            found.insert(name, about);
         }
     }
-    Ok(names.into_iter().collect())
+    Ok(found)
 }
 
 /// Whether a cgroup that has the file `sign` has the file `limit` too: the root (v1), or the first one directly below it (v2,

@@ -19,7 +19,7 @@ mod mounts;
 
 pub use cgroup::{Cgroup, CgroupTree, Representatives};
 pub use cpu::{AncestorQuotas, CpuBandwidth, CpuControl, CpuCounters};
-pub use disk::{DeviceNumber, DiskControl, DiskCounters, DiskLimits};
+pub use disk::{DeviceNumber, DiskControl, DiskCounters, DiskLimits, DiskTraffic};
 pub use error::KernelError;
 pub use hierarchy::Hierarchy;
 pub use network::{Interface, NetworkControl};

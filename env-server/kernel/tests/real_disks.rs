@@ -14,7 +14,7 @@ use std::{
 
 use ballast_api::{BytesPerSecond, Limit, OperationsPerSecond, ReadWrite};
 use ballast_kernel::{
-    Cgroup, DeviceNumber, DiskControl, DiskCounters, DiskLimits, KernelError,
+    Cgroup, DeviceNumber, DiskControl, DiskCounters, DiskLimits, DiskTraffic, KernelError,
     disk::{self, device},
 };
 use support::{Process, Scratch, now, sleep};
@@ -67,7 +67,7 @@ impl Bench {
     }
 
     fn counters(&self) -> DiskCounters {
-        let disks = disk::counters(self.scratch.tree.hierarchy(), self.group.path()).unwrap();
+        let disks = DiskTraffic::new(self.scratch.tree.hierarchy(), self.group.path()).counters().unwrap();
         disks.get(&self.control.device()).copied().unwrap_or_default()
     }
 

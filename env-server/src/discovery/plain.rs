@@ -4,7 +4,7 @@
 
 use ballast_kernel::{CgroupPath, Hierarchy, KernelError};
 
-use super::{docker, kubernetes};
+use super::{Place, docker, kubernetes};
 
 /// Groups of pods are nested this deep at most: classes, pods.
 const DEEPEST: u32 = 2;
@@ -44,7 +44,7 @@ pub fn candidates(
     hierarchy: &Hierarchy,
     root: &CgroupPath,
     in_pods: bool,
-) -> Result<Vec<Result<CgroupPath, KernelError>>, KernelError> {
+) -> Result<Vec<Result<Place, KernelError>>, KernelError> {
     let mut found = Vec::new();
     gather(hierarchy, root, if in_pods { DEEPEST } else { 0 }, &mut found)?;
     Ok(found)
@@ -54,14 +54,14 @@ fn gather(
     hierarchy: &Hierarchy,
     parent: &CgroupPath,
     deeper: u32,
-    found: &mut Vec<Result<CgroupPath, KernelError>>,
+    found: &mut Vec<Result<Place, KernelError>>,
 ) -> Result<(), KernelError> {
-    for name in hierarchy.children(parent)? {
+    for (name, identity) in hierarchy.children(parent)? {
         match parent.child(&name) {
             Ok(path) if deeper > 0 && kubernetes::holds_pods(&path) => {
                 gather(hierarchy, &path, deeper - 1, found)?;
             }
-            other => found.push(other),
+            other => found.push(other.map(|path| Place { path, identity })),
         }
     }
     Ok(())
@@ -91,7 +91,7 @@ mod tests {
         machine.add("k/plain", "-1");
         let list = |root: &str, in_pods| {
             let found = candidates(machine.hierarchy(), &CgroupPath::new(root).unwrap(), in_pods).unwrap();
-            found.into_iter().map(|path| path.unwrap().to_string()).collect::<Vec<_>>()
+            found.into_iter().map(|place| place.unwrap().path.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(list("k", true), ["k/kubepods", "k/plain"]);
         assert_eq!(list("k/kubepods", false), ["k/kubepods/burstable"]);

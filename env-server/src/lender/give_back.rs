@@ -83,7 +83,10 @@ impl Lender {
     /// A container that is gone needs no baseline, and a new one under its name has its own limits. What cannot be given
     /// back of it is due at once, and tried again like any other.
     pub(super) fn forget_vanished(&mut self) {
-        let is_news = |(place, loan): &(&Place, &Loan)| !loan.is_orphan && !self.exists(place);
+        // Those that were just seen need not be asked for.
+        let seen: BTreeSet<_> = self.containers.values().map(|container| &container.place).collect();
+        let is_news =
+            |(place, loan): &(&Place, &Loan)| !loan.is_orphan && !seen.contains(place) && !self.exists(place);
         let gone: Vec<_> = self.loans.iter().filter(is_news).map(|(place, _)| place.clone()).collect();
         if gone.is_empty() {
             return;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use ballast_api::{PerResource, with_causes};
 use ballast_kernel::{
-    CgroupPath, CgroupTree, DeviceNumber, DiskControl, DiskCounters, Interface, KernelError, Representatives,
-    disk::{self, device},
+    CgroupPath, CgroupTree, DeviceNumber, DiskControl, DiskCounters, DiskTraffic, Interface, KernelError,
+    Representatives, disk::device,
 };
 
 use super::Machine;
@@ -85,7 +85,7 @@ impl Machine {
     }
 
     fn busiest_disk(&self, path: &CgroupPath) -> Option<DeviceNumber> {
-        busiest(&disk::counters(&self.hierarchy, path).ok()?)
+        busiest(&DiskTraffic::new(&self.hierarchy, path).counters().ok()?)
     }
 
     fn disk_of_root(&self, pid: u32) -> Result<DeviceNumber, String> {

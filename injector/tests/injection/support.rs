@@ -134,7 +134,8 @@ impl Stage {
     /// Everything that is there and should not be, after an injection of these processes.
     pub(crate) fn left(&self, pids: [u32; 3]) -> Vec<String> {
         // No injection makes a cgroup; if one ever does, it must not stay.
-        let mut left = self.tree.hierarchy().children(self.cgroup.path()).unwrap();
+        let cgroups = self.tree.hierarchy().children(self.cgroup.path()).unwrap();
+        let mut left: Vec<_> = cgroups.into_keys().collect();
         if let Ok(entries) = fs::read_dir(self.state_dir()) {
             left.extend(entries.map(|entry| entry.unwrap().path().display().to_string()));
         }

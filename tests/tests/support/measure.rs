@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ballast_kernel::{CgroupPath, CpuControl, DiskCounters, disk};
+use ballast_kernel::{CgroupPath, CpuControl, DiskCounters, DiskTraffic};
 use tokio::time::{Instant, sleep};
 
 use super::hierarchy;
@@ -47,7 +47,7 @@ pub(crate) async fn achieves_disk(path: &CgroupPath, read: f64, write: f64) {
     sleep(Duration::from_secs(1)).await;
     let moved = |of: fn(&DiskCounters) -> u64| {
         move || -> f64 {
-            let counters = disk::counters(&hierarchy(), path).unwrap();
+            let counters = DiskTraffic::new(&hierarchy(), path).counters().unwrap();
             #[expect(clippy::cast_precision_loss, reason = "megabytes of a test")]
             counters.values().map(|counters| of(counters) as f64).sum()
         }

@@ -59,8 +59,10 @@ impl<'a> AncestorQuotas<'a> {
     /// A cgroup without the file holds nobody: the root (v2), or one that is just being removed.
     fn read(&self, folder: &Path) -> Result<Option<AncestorQuota>, KernelError> {
         let bandwidth = match self.hierarchy.version() {
-            CgroupVersion::V2 => v2::quota_and_period(folder).map(|(quota, period)| Some((quota?, period))),
-            _ => v1::quota_and_period(folder),
+            CgroupVersion::V2 => {
+                v2::Files::new(folder).quota_and_period().map(|(quota, period)| Some((quota?, period)))
+            }
+            _ => v1::Files::new(folder, folder).quota_and_period(),
         };
         match bandwidth {
             Err(error) if error.is_gone() => Ok(None),

@@ -5,42 +5,59 @@
 use std::{path::Path, time::Duration};
 
 use super::{CpuBandwidth, CpuCounters, SMALLEST_QUOTA_US, burst_us, field};
-use crate::{error::KernelError, file};
+use crate::{
+    error::KernelError,
+    file::{self, ControlFile},
+};
 
-const BURST: &str = "cpu.max.burst";
-
-pub(super) fn counters(folder: &Path) -> Result<CpuCounters, KernelError> {
-    let stat = folder.join("cpu.stat");
-    let text = file::read_record(&stat)?;
-    let usage_us = field(&stat, &text, "usage_usec")?
-        .ok_or_else(|| file::unexpected(&stat, &text, "CPU statistics with usage_usec"))?;
-    // Without the CPU controller there is no quota to be held back by: the kernel leaves these lines out.
-    let throttling = |key| field(&stat, &text, key).map(Option::unwrap_or_default);
-    Ok(CpuCounters {
-        usage: Duration::from_micros(usage_us),
-        periods: throttling("nr_periods")?,
-        throttled_periods: throttling("nr_throttled")?,
-        throttled: Duration::from_micros(throttling("throttled_usec")?),
-    })
+/// The files of one cgroup.
+#[derive(Debug)]
+pub(super) struct Files {
+    max: ControlFile,
+    burst: ControlFile,
+    stat: ControlFile,
 }
 
-pub(super) fn bandwidth(folder: &Path) -> Result<CpuBandwidth, KernelError> {
-    let (quota_us, period_us) = quota_and_period(folder)?;
-    Ok(CpuBandwidth { quota_us, period_us, burst_us: burst_us(&folder.join(BURST))? })
-}
+impl Files {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self {
+            max: ControlFile::of_limit(folder.join("cpu.max")),
+            burst: ControlFile::of_limit(folder.join("cpu.max.burst")),
+            stat: ControlFile::of_counter(folder.join("cpu.stat")),
+        }
+    }
 
-pub(super) fn quota_and_period(folder: &Path) -> Result<(Option<u64>, u64), KernelError> {
-    let path = folder.join("cpu.max");
-    let text = file::read_record(&path)?;
-    parse(&text).ok_or_else(|| file::unexpected(&path, &text, "a quota and a period"))
-}
+    pub(super) fn counters(&self) -> Result<CpuCounters, KernelError> {
+        let (stat, text) = (self.stat.path(), self.stat.read()?);
+        let usage_us = field(stat, &text, "usage_usec")?
+            .ok_or_else(|| file::unexpected(stat, &text, "CPU statistics with usage_usec"))?;
+        // Without the CPU controller there is no quota to be held back by: the kernel leaves these lines out.
+        let throttling = |key| field(stat, &text, key).map(Option::unwrap_or_default);
+        Ok(CpuCounters {
+            usage: Duration::from_micros(usage_us),
+            periods: throttling("nr_periods")?,
+            throttled_periods: throttling("nr_throttled")?,
+            throttled: Duration::from_micros(throttling("throttled_usec")?),
+        })
+    }
 
-pub(super) fn write_quota(folder: &Path, quota_us: Option<u64>, period_us: u64) -> Result<(), KernelError> {
-    file::write(&folder.join("cpu.max"), &render(quota_us, period_us))
-}
+    pub(super) fn bandwidth(&self) -> Result<CpuBandwidth, KernelError> {
+        let (quota_us, period_us) = self.quota_and_period()?;
+        Ok(CpuBandwidth { quota_us, period_us, burst_us: burst_us(&self.burst)? })
+    }
 
-pub(super) fn write_burst(folder: &Path, burst_us: u64) -> Result<(), KernelError> {
-    file::write(&folder.join(BURST), &burst_us.to_string())
+    pub(super) fn quota_and_period(&self) -> Result<(Option<u64>, u64), KernelError> {
+        let text = self.max.read()?;
+        parse(&text).ok_or_else(|| file::unexpected(self.max.path(), &text, "a quota and a period"))
+    }
+
+    pub(super) fn write_quota(&self, quota_us: Option<u64>, period_us: u64) -> Result<(), KernelError> {
+        self.max.write(&render(quota_us, period_us))
+    }
+
+    pub(super) fn write_burst(&self, burst_us: u64) -> Result<(), KernelError> {
+        self.burst.write(&burst_us.to_string())
+    }
 }
 
 /// The quota, absent for none, and the period.

@@ -14,6 +14,7 @@ struct Fake {
     folder: TempDir,
     hierarchy: Hierarchy,
     control: DiskControl,
+    traffic: DiskTraffic,
 }
 
 fn fake(version: CgroupVersion, files: &[(&str, &str)]) -> Fake {
@@ -33,8 +34,10 @@ fn fake(version: CgroupVersion, files: &[(&str, &str)]) -> Fake {
     let mountinfo = folder.path().join("mountinfo");
     fs::write(&mountinfo, mount).unwrap();
     let hierarchy = Hierarchy::find(&mountinfo).unwrap();
-    let control = DiskControl::new(&hierarchy, &CgroupPath::new("p/c").unwrap(), VDA).unwrap();
-    Fake { folder, hierarchy, control }
+    let path = CgroupPath::new("p/c").unwrap();
+    let control = DiskControl::new(&hierarchy, &path, VDA).unwrap();
+    let traffic = DiskTraffic::new(&hierarchy, &path);
+    Fake { folder, hierarchy, control, traffic }
 }
 
 fn v1(read_bytes: &str) -> Fake {
@@ -80,7 +83,7 @@ fn both_versions_read_the_same() {
         let limits = fake.control.limits().unwrap();
         assert_eq!(limits.bytes, ReadWrite { read: at(1_048_576.0), write: Limit::Max });
         assert_eq!(limits.operations, ReadWrite { read: Limit::Max, write: operations(120.0) });
-        let counters = counters(&fake.hierarchy, &CgroupPath::new("p/c").unwrap()).unwrap();
+        let counters = fake.traffic.counters().unwrap();
         let read = DiskCounters {
             bytes: ReadWrite { read: 8192, write: 0 },
             operations: ReadWrite { read: 2, write: 0 },
@@ -143,7 +146,7 @@ fn a_removed_cgroup_is_gone() {
     let fake = v1("");
     fs::remove_dir_all(fake.folder.path().join("root/p")).unwrap();
     assert!(fake.control.limits().unwrap_err().is_gone());
-    assert!(counters(&fake.hierarchy, &CgroupPath::new("p/c").unwrap()).unwrap_err().is_gone());
+    assert!(fake.traffic.counters().unwrap_err().is_gone());
 }
 
 proptest! {

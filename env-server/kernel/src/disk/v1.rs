@@ -8,58 +8,99 @@ use std::{collections::BTreeMap, path::Path};
 use ballast_api::ReadWrite;
 
 use super::{DeviceNumber, DiskCounters, Throttle};
-use crate::{error::KernelError, file};
+use crate::{
+    error::KernelError,
+    file::{self, ControlFile},
+};
 
-/// What a file of limits is called.
-const BYTES: ReadWrite<&str> =
-    ReadWrite { read: "blkio.throttle.read_bps_device", write: "blkio.throttle.write_bps_device" };
-const OPERATIONS: ReadWrite<&str> =
-    ReadWrite { read: "blkio.throttle.read_iops_device", write: "blkio.throttle.write_iops_device" };
-
-pub(super) fn throttle(folder: &Path, device: DeviceNumber) -> Result<Throttle, KernelError> {
-    let limit = |name: &str| {
-        let path = folder.join(name);
-        let text = file::read_record(&path)?;
-        limit_of(&text, device).ok_or_else(|| file::unexpected(&path, &text, "lines of a disk and a rate"))
-    };
-    Ok(Throttle { bytes: BYTES.try_map(limit)?, operations: OPERATIONS.try_map(limit)? })
+/// The files of limits of one cgroup.
+#[derive(Debug)]
+pub(super) struct Limits {
+    bytes: ReadWrite<ControlFile>,
+    operations: ReadWrite<ControlFile>,
 }
 
-pub(super) fn write(
-    folder: &Path,
-    device: DeviceNumber,
-    before: &Throttle,
-    asked: &Throttle,
-) -> Result<(), KernelError> {
-    for (name, before, asked) in [
-        (BYTES.read, before.bytes.read, asked.bytes.read),
-        (BYTES.write, before.bytes.write, asked.bytes.write),
-        (OPERATIONS.read, before.operations.read, asked.operations.read),
-        (OPERATIONS.write, before.operations.write, asked.operations.write),
-    ] {
-        if before != asked {
-            file::write(&folder.join(name), &format!("{device} {}", asked.unwrap_or(0)))?;
+impl Limits {
+    pub(super) fn new(folder: &Path) -> Self {
+        let file = |name| ControlFile::of_limit(folder.join(name));
+        Self {
+            bytes: ReadWrite {
+                read: file("blkio.throttle.read_bps_device"),
+                write: file("blkio.throttle.write_bps_device"),
+            },
+            operations: ReadWrite {
+                read: file("blkio.throttle.read_iops_device"),
+                write: file("blkio.throttle.write_iops_device"),
+            },
         }
     }
-    Ok(())
+
+    pub(super) fn throttle(&self, device: DeviceNumber) -> Result<Throttle, KernelError> {
+        let limit = |file: &ControlFile| {
+            let text = file.read()?;
+            limit_of(&text, device)
+                .ok_or_else(|| file::unexpected(file.path(), &text, "lines of a disk and a rate"))
+        };
+        let both = |files: &ReadWrite<ControlFile>| {
+            Ok::<_, KernelError>(ReadWrite { read: limit(&files.read)?, write: limit(&files.write)? })
+        };
+        Ok(Throttle { bytes: both(&self.bytes)?, operations: both(&self.operations)? })
+    }
+
+    pub(super) fn write(
+        &self,
+        device: DeviceNumber,
+        before: &Throttle,
+        asked: &Throttle,
+    ) -> Result<(), KernelError> {
+        for (file, before, asked) in [
+            (&self.bytes.read, before.bytes.read, asked.bytes.read),
+            (&self.bytes.write, before.bytes.write, asked.bytes.write),
+            (&self.operations.read, before.operations.read, asked.operations.read),
+            (&self.operations.write, before.operations.write, asked.operations.write),
+        ] {
+            if before != asked {
+                file.write(&format!("{device} {}", asked.unwrap_or(0)))?;
+            }
+        }
+        Ok(())
+    }
 }
 
-pub(super) fn counters(folder: &Path) -> Result<BTreeMap<DeviceNumber, DiskCounters>, KernelError> {
-    let mut counters: BTreeMap<_, DiskCounters> = BTreeMap::new();
-    for (device, bytes) in counts(&folder.join("blkio.throttle.io_service_bytes_recursive"))? {
-        counters.entry(device).or_default().bytes = bytes;
+/// The files of counters of one cgroup.
+#[derive(Debug)]
+pub(super) struct Counters {
+    bytes: ControlFile,
+    operations: ControlFile,
+}
+
+impl Counters {
+    pub(super) fn new(folder: &Path) -> Self {
+        let file = |name| ControlFile::of_counter(folder.join(name));
+        Self {
+            bytes: file("blkio.throttle.io_service_bytes_recursive"),
+            operations: file("blkio.throttle.io_serviced_recursive"),
+        }
     }
-    for (device, operations) in counts(&folder.join("blkio.throttle.io_serviced_recursive"))? {
-        counters.entry(device).or_default().operations = operations;
+
+    pub(super) fn read(&self) -> Result<BTreeMap<DeviceNumber, DiskCounters>, KernelError> {
+        let mut counters: BTreeMap<_, DiskCounters> = BTreeMap::new();
+        for (device, bytes) in counts(&self.bytes)? {
+            counters.entry(device).or_default().bytes = bytes;
+        }
+        for (device, operations) in counts(&self.operations)? {
+            counters.entry(device).or_default().operations = operations;
+        }
+        Ok(counters)
     }
-    Ok(counters)
 }
 
 /// Removing a limit that is not there makes the kernel set its throttling up for the disk, which does the counting.
 /// A limit that is there means that this has happened already.
 pub(super) fn start_counting(root: &Path, device: DeviceNumber) -> Result<(), KernelError> {
-    if throttle(root, device)? == Throttle::default() {
-        file::write(&root.join(BYTES.read), &format!("{device} 0"))?;
+    let limits = Limits::new(root);
+    if limits.throttle(device)? == Throttle::default() {
+        limits.bytes.read.write(&format!("{device} 0"))?;
     }
     Ok(())
 }
@@ -72,10 +113,10 @@ fn limit_of(text: &str, device: DeviceNumber) -> Option<Option<u64>> {
     Some(rate.filter(|rate| *rate > 0))
 }
 
-fn counts(path: &Path) -> Result<BTreeMap<DeviceNumber, ReadWrite<u64>>, KernelError> {
-    let text = file::read_record(path)?;
+fn counts(file: &ControlFile) -> Result<BTreeMap<DeviceNumber, ReadWrite<u64>>, KernelError> {
+    let text = file.read()?;
     parse_counts(&text)
-        .ok_or_else(|| file::unexpected(path, &text, "lines of a disk, an operation and a count"))
+        .ok_or_else(|| file::unexpected(file.path(), &text, "lines of a disk, an operation and a count"))
 }
 
 /// Lines `MAJOR:MINOR OPERATION COUNT`, and a last one `Total COUNT`.

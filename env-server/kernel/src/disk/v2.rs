@@ -7,22 +7,47 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{DeviceNumber, DiskCounters, Throttle};
-use crate::{error::KernelError, file};
+use crate::{
+    error::KernelError,
+    file::{self, ControlFile},
+};
 
-pub(super) fn throttle(folder: &Path, device: DeviceNumber) -> Result<Throttle, KernelError> {
-    let path = folder.join("io.max");
-    let text = file::read_record(&path)?;
-    parse_limits(&text, device).ok_or_else(|| file::unexpected(&path, &text, "limits of disks"))
+/// The file of limits of one cgroup.
+#[derive(Debug)]
+pub(super) struct Limits {
+    max: ControlFile,
 }
 
-pub(super) fn write(folder: &Path, device: DeviceNumber, asked: &Throttle) -> Result<(), KernelError> {
-    file::write(&folder.join("io.max"), &render(device, asked))
+impl Limits {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { max: ControlFile::of_limit(folder.join("io.max")) }
+    }
+
+    pub(super) fn throttle(&self, device: DeviceNumber) -> Result<Throttle, KernelError> {
+        let text = self.max.read()?;
+        parse_limits(&text, device).ok_or_else(|| file::unexpected(self.max.path(), &text, "limits of disks"))
+    }
+
+    pub(super) fn write(&self, device: DeviceNumber, asked: &Throttle) -> Result<(), KernelError> {
+        self.max.write(&render(device, asked))
+    }
 }
 
-pub(super) fn counters(folder: &Path) -> Result<BTreeMap<DeviceNumber, DiskCounters>, KernelError> {
-    let path = folder.join("io.stat");
-    let text = file::read_record(&path)?;
-    parse_counters(&text).ok_or_else(|| file::unexpected(&path, &text, "counters of disks"))
+/// The file of counters of one cgroup.
+#[derive(Debug)]
+pub(super) struct Counters {
+    stat: ControlFile,
+}
+
+impl Counters {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { stat: ControlFile::of_counter(folder.join("io.stat")) }
+    }
+
+    pub(super) fn read(&self) -> Result<BTreeMap<DeviceNumber, DiskCounters>, KernelError> {
+        let text = self.stat.read()?;
+        parse_counters(&text).ok_or_else(|| file::unexpected(self.stat.path(), &text, "counters of disks"))
+    }
 }
 
 fn render(device: DeviceNumber, Throttle { bytes, operations }: &Throttle) -> String {
