@@ -27,6 +27,7 @@ use ballast_env_server::{
     lender::Means,
     machine::{Machine, Roots},
     metrics::Metrics,
+    privileges,
 };
 use containers::Containers;
 use divan::Bencher;
@@ -41,6 +42,8 @@ static FIGURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 fn main() {
     // Before there is any other thread: they, and the programs started, are in it too.
     containers::enter_a_private_network();
+    // As the program does.
+    privileges::take_open_files();
     divan::main();
     for figure in FIGURES.lock().unwrap().iter() {
         println!("figure: {figure}");

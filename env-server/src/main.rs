@@ -48,6 +48,7 @@ fn log_to_stderr(json: bool) {
 
 fn serve(flags: &ServeFlags) -> Result<(), Failure> {
     let settings = start::settings(flags)?;
+    privileges::take_open_files();
     let prepared = start::prepare(&settings)?;
     // Before the runtime: its threads inherit what this one has.
     privileges::give_up(prepared.limits_networks()).map_err(Failure::Privileges)?;

@@ -1,10 +1,15 @@
-//! What this process may still do once it has its listener and its state directory.
+//! What this process may do: as many open files as it is allowed, and no capability that it does not need once it has its
+//! listener and its state directory.
 //!
 //! Capabilities belong to threads: this must run before any other thread begins. Must not know what they are used for
 //! elsewhere than in [`KEPT`].
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
+use tracing::debug;
 
 /// The capabilities that are kept, of those that the process was started with, and why. Each was tried: without it the
 /// kernel refuses what its reason names. Root's own cgroup files need none.
@@ -27,6 +32,20 @@ pub enum PrivilegesError {
     /// The kernel refused `no_new_privs`, or to write no core.
     #[error("cannot give up new privileges and core dumps")]
     Process(#[from] Errno),
+}
+
+/// As many files as it may have open at most, for it keeps a dozen open of each container, and connections beside them. The
+/// usual limit (1024) is there for programs that use select(2), which this one does not.
+const OPEN_FILES: u64 = 65_536;
+
+/// Raises the limit of open files, as far as the process may. It is no harm where that is not far: files are opened more
+/// often then.
+pub fn take_open_files() {
+    let raise =
+        |(soft, hard): (u64, u64)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(OPEN_FILES.max(soft)), hard);
+    if let Err(error) = getrlimit(Resource::RLIMIT_NOFILE).and_then(raise) {
+        debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Gives up all capabilities but [`KEPT`], for good: no program that this one could start would get them either. Those for

@@ -159,7 +159,7 @@ impl CpuControl {
                 (Files::V1(files), Write::Quota(quota_us)) => files.write_quota(quota_us)?,
                 (Files::V1(files), Write::Burst(burst_us)) => files.write_burst(burst_us)?,
                 (Files::V2(files), Write::Quota(quota_us)) => {
-                    files.write_quota(quota_us, before.period_us)?
+                    files.write_quota(quota_us, before.period_us)?;
                 }
                 (Files::V2(files), Write::Burst(burst_us)) => files.write_burst(burst_us)?,
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ballast_api::{AppliedLimits, ContainerName, Limits, NodeError, Plan, PlanOutcome, with_causes};
 use ballast_kernel::{CgroupPath, KernelError, resctrl::InForce};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Container, Lender, Loan, SWEEPS, check::Change, internal};
 use crate::{
@@ -230,10 +230,14 @@ impl Lender {
             if let Some(container) = self.containers.get_mut(&change.name) {
                 container.generation = plan.generation;
             }
-            info!(
-                container = %change.name, before = %change.before.limits.among(&change.target), limits = %change.target,
-                generation = plan.generation, lease_seconds = plan.lease_seconds, "limits lent"
-            );
+            let (before, limits) = (change.before.limits.among(&change.target), change.target);
+            let (name, generation, lease_seconds) = (&change.name, plan.generation, plan.lease_seconds);
+            // Renewals come each second: they are no news.
+            if before == limits {
+                debug!(container = %name, %limits, generation, lease_seconds, "lease renewed");
+            } else {
+                info!(container = %name, %before, %limits, generation, lease_seconds, "limits lent");
+            }
         }
     }
 }

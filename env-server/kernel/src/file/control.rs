@@ -41,6 +41,7 @@ pub(crate) struct ControlFile {
 #[derive(Debug)]
 struct Kept {
     file: File,
+    is_writable: bool,
     _share: Share,
 }
 
@@ -66,12 +67,12 @@ impl ControlFile {
 
     fn attempt_read(&self) -> io::Result<String> {
         let mut kept = self.kept();
-        if let Some(read) = use_kept(&mut kept, |file| record(file)) {
+        if let Some(read) = use_kept(&mut kept, record) {
             return read;
         }
-        let file = self.open()?;
+        let (file, is_writable) = self.open()?;
         let text = record(&file)?;
-        *kept = Kept::new(file);
+        *kept = Kept::new(file, is_writable);
         Ok(text)
     }
 
@@ -82,8 +83,10 @@ impl ControlFile {
 
     /// Writes the whole value in one call, as kernel files want it.
     pub(crate) fn write(&self, value: &str) -> Result<(), KernelError> {
-        if self.is_written
-            && let Some(written) = use_kept(&mut self.kept(), |file| file.write_all_at(value.as_bytes(), 0))
+        let mut kept = self.kept();
+        // By its path a file that may not be written is opened anew, which tells why.
+        if kept.as_ref().is_some_and(|kept| kept.is_writable)
+            && let Some(written) = use_kept(&mut kept, |file| file.write_all_at(value.as_bytes(), 0))
         {
             return written.map_err(not_written(&self.path, value));
         }
@@ -95,26 +98,22 @@ impl ControlFile {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For reading, and for writing where that is wanted and allowed.
-    fn open(&self) -> io::Result<File> {
+    /// For reading, and for writing too where that is wanted and allowed. Whether it is.
+    fn open(&self) -> io::Result<(File, bool)> {
         if self.is_written
             && let Ok(file) = OpenOptions::new().read(true).write(true).open(&self.path)
         {
-            return Ok(file);
+            return Ok((file, true));
         }
-        File::open(&self.path)
+        Ok((File::open(&self.path)?, false))
     }
 }
 
 /// What `work` answers of the file that is open, if one is. The kernel says ENODEV of a file that it has removed: at its
-/// path there may be another by now, as where a controller was taken back and handed down again (cgroup v2). EBADF is said
-/// of one that could be opened for reading only, and to open it by its path tells why.
+/// path there may be another by now, as where a controller was taken back and handed down again (cgroup v2).
 fn use_kept<T>(kept: &mut Option<Kept>, work: impl FnOnce(&File) -> io::Result<T>) -> Option<io::Result<T>> {
     let outcome = work(&kept.as_ref()?.file);
-    let is_of_no_use = |error: &io::Error| {
-        [Errno::ENODEV, Errno::EBADF].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
-    };
-    if outcome.as_ref().is_err_and(is_of_no_use) {
+    if outcome.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::ENODEV as i32)) {
         *kept = None;
         return None;
     }
@@ -124,13 +123,14 @@ fn use_kept<T>(kept: &mut Option<Kept>, work: impl FnOnce(&File) -> io::Result<T
 impl Kept {
     /// Only a file that the kernel made is kept: it is the one at its path until it is removed, and then it says so. Any
     /// other may be replaced behind one's back.
-    fn new(file: File) -> Option<Self> {
+    fn new(file: File, is_writable: bool) -> Option<Self> {
         let kind = fstatfs(&file).ok()?.filesystem_type();
         let is_kernels = kind == CGROUP_SUPER_MAGIC || kind == CGROUP2_SUPER_MAGIC;
-        is_kernels
-            .then(|| Share::take(&KEPT, most_kept()))
-            .flatten()
-            .map(|share| Self { file, _share: share })
+        is_kernels.then(|| Share::take(&KEPT, most_kept())).flatten().map(|share| Self {
+            file,
+            is_writable,
+            _share: share,
+        })
     }
 }
 
