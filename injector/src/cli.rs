@@ -5,12 +5,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use ballast_api::ContainerName;
-use ballast_kernel::CgroupPath;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    intensity::Intensity,
-    process::supervisor::{MOST_THREADS, Request},
+    kinds::{Kind, cpu::Cpu, pause::Pause},
+    place::Place,
+    process::supervisor::Request,
 };
 
 /// The longest injection accepted: what runs longer is not an injection but a tenant.
@@ -30,12 +30,14 @@ Exit codes:
   6  the worker was killed from outside, in the midst
   7  interrupted by SIGINT, SIGTERM or SIGHUP
   8  something could not be removed: run `ballast-injector restore`
+  9  this machine, or this target, cannot have it: the message says what is missing
 In every case but 8 no process and no file of the injection is left.";
 
 const EXAMPLES: &str = "\
 Examples:
   ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s
-  ballast-injector cpu --target docker/3f2a9c --intensity 0.4 --duration 5m --json
+  ballast-injector cpu --beside docker/3f2a9c --intensity 0.4 --duration 5m --json
+  ballast-injector pause --target docker/3f2a9c --duration 2s
   ballast-injector restore
 ";
 
@@ -47,6 +49,12 @@ Examples:
     ballast-injector cpu --target docker/3f2a9c --intensity 0.4 --duration 5m --json --until-stdin-closes
   Keep the ground truth:
     ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s --log truth.jsonl
+";
+
+const PAUSE_EXAMPLES: &str = "\
+Examples:
+  Stop geo for five seconds:
+    ballast-injector pause --target ballast-demo/geo --duration 5s
 ";
 
 /// Contention on purpose, with an exact dose and certain clean-up.
@@ -68,44 +76,43 @@ pub enum Command {
     /// what was asked, each second and in total. However it ends (time over, Ctrl-C, even SIGKILL), no process and no
     /// file is left; only where supervisor and janitor are both killed, a journal entry stays until `restore`.
     #[command(after_help = format!("{CPU_EXAMPLES}\n{EXIT_CODES}"))]
-    Cpu(CpuArgs),
+    Cpu(Injection<Cpu>),
+    /// Stop all processes of a container for a while, as if its machine hung
+    ///
+    /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.
+    #[command(after_help = format!("{PAUSE_EXAMPLES}\n{EXIT_CODES}"))]
+    Pause(Injection<Pause>),
     /// Remove what injections left behind, where every one of their processes was killed
     ///
     /// Running injections are left alone. The next injection does the same when it starts.
     #[command(after_help = EXIT_CODES)]
     Restore(RestoreArgs),
-    /// Makes the load: started by `cpu`
+    /// Makes the load: started by the kinds
     #[command(hide = true)]
     Worker,
-    /// Cleans up after the supervisor: started by `cpu`
+    /// Cleans up after the supervisor: started by the kinds
     #[command(hide = true)]
     Janitor {
         /// The injection to clean up after.
         id: ContainerName,
+        /// How many seconds to wait for the supervisor's end.
+        #[arg(long)]
+        at_most: u64,
         /// Where it is noted down.
         #[arg(long)]
         state_dir: PathBuf,
     },
 }
 
-/// Options of `cpu`.
+/// Options of every kind.
 #[derive(Debug, Args)]
-pub struct CpuArgs {
-    /// The cgroup, as a path below the root of the hierarchy, such as ballast-demo/geo
-    #[arg(long, value_name = "CGROUP")]
-    target: CgroupPath,
-    /// How much: 80% of the target's CPU limit (of the node when it has none), or 0.4 cores
-    ///
-    /// More than 0 and at most 10000 %, or at most the node's cores. A percentage is turned into cores once, at the
-    /// start.
-    #[arg(long, value_name = "PERCENT|CORES", allow_hyphen_values = true)]
-    intensity: Intensity,
-    /// How long, from the first burn to the last: 20s, 1m 30s; 100ms to 1h
+pub struct Common {
+    /// Where the injection is.
+    #[command(flatten)]
+    place: Place,
+    /// How long, from the first moment of the load to the last: 20s, 1m 30s; 100ms to 1h
     #[arg(long, value_parser = parse_duration)]
     duration: Duration,
-    /// How many threads share the dose [default: enough to compete on every processor, at least 4]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS as i64))]
-    threads: Option<u16>,
     /// Print one JSON line when the load begins and one when it has ended
     #[arg(long)]
     pub json: bool,
@@ -118,6 +125,17 @@ pub struct CpuArgs {
     /// Where running injections are noted down
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
     pub state_dir: PathBuf,
+}
+
+/// One injection: what every kind has, and what this one has.
+#[derive(Debug, Args)]
+pub struct Injection<K: Args> {
+    /// What every kind has.
+    #[command(flatten)]
+    pub common: Common,
+    /// What this one has.
+    #[command(flatten)]
+    pub kind: K,
 }
 
 /// Options of `restore`.
@@ -133,15 +151,14 @@ pub struct RestoreArgs {
 
 const DEFAULT_STATE_DIR: &str = "/run/ballast/injector";
 
-impl CpuArgs {
+impl Common {
     /// The injection asked for.
     #[must_use]
-    pub fn request(&self) -> Request {
+    pub fn request(&self, kind: Box<dyn Kind>) -> Request {
         Request {
-            target: self.target.clone(),
-            intensity: self.intensity,
+            place: self.place.clone(),
+            kind,
             duration: self.duration,
-            threads: self.threads.map(usize::from),
             until_stdin_closes: self.until_stdin_closes,
             state_dir: self.state_dir.clone(),
         }
@@ -191,6 +208,7 @@ mod tests {
             S::WorkerKilled,
             S::Interrupted,
             S::LeftBehind,
+            S::Impossible,
         ];
         for status in all {
             assert!(EXIT_CODES.contains(&format!("\n  {}  ", status.code())), "{status:?}");

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use ballast_api::Cores;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::{
+    kinds::Dose,
     process::supervisor::Observer,
     report::{Injection, Log, Report},
 };
@@ -22,7 +22,7 @@ pub struct Console {
     json: bool,
     log: Option<Log>,
     bar: ProgressBar,
-    requested: Cores,
+    dose: Option<Dose>,
 }
 
 /// A JSON line of standard output.
@@ -37,7 +37,7 @@ impl Console {
     /// Shows an injection as JSON or as text, and appends it to a log.
     #[must_use]
     pub fn new(json: bool, log: Option<Log>) -> Self {
-        Self { json, log, bar: ProgressBar::hidden(), requested: Cores::ZERO }
+        Self { json, log, bar: ProgressBar::hidden(), dose: None }
     }
 }
 
@@ -61,22 +61,24 @@ pub fn print_json(value: &impl Serialize) {
 
 impl Observer for Console {
     fn started(&mut self, injection: &Injection) {
-        self.requested = injection.intensity_requested_cores;
+        self.dose = Some(injection.dose.clone());
         if self.json {
             print_json(&Line::Started(injection));
         }
         if io::stderr().is_terminal() {
             let milliseconds = 1000.0 * injection.duration_requested_seconds;
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most an hour")]
-            let bar = ProgressBar::new(milliseconds as u64).with_prefix(injection.target.clone());
+            let bar = ProgressBar::new(milliseconds as u64).with_prefix(injection.to_string());
             let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg} {eta} left");
             self.bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         }
     }
 
-    fn progress(&mut self, elapsed: Duration, cores: Cores) {
+    fn progress(&mut self, elapsed: Duration, lately: f64) {
         self.bar.set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-        self.bar.set_message(format!("{:.3} of {:.3}", cores.get(), self.requested));
+        if let Some(Dose { unit, requested, .. }) = &self.dose {
+            self.bar.set_message(format!("{} of {}", unit.show(lately), unit.show(*requested)));
+        }
     }
 
     fn ended(&mut self, report: &Report) {

@@ -41,6 +41,14 @@ pub enum InjectorError {
         /// One for each core.
         needed: usize,
     },
+    /// This machine, or this target, cannot have it.
+    #[error("cannot {what}: {reason}")]
+    Impossible {
+        /// As a verb with its object: `pause the target`.
+        what: &'static str,
+        /// Why not, and what it would take.
+        reason: String,
+    },
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -112,8 +120,10 @@ pub enum ExitStatus {
     WorkerKilled = 6,
     /// SIGINT, SIGTERM or SIGHUP.
     Interrupted = 7,
-    /// The worker or the journal entry could not be removed.
+    /// Something could not be removed.
     LeftBehind = 8,
+    /// This machine, or this target, cannot have it.
+    Impossible = 9,
 }
 
 impl ExitStatus {
@@ -147,6 +157,7 @@ impl InjectorError {
             | Self::Kernel(KernelError::InvalidPath { .. }) => ExitStatus::Usage,
             Self::BeforeStart(ending) => (*ending).into(),
             Self::LeftBehind(_) => ExitStatus::LeftBehind,
+            Self::Impossible { .. } => ExitStatus::Impossible,
             Self::File { source, .. } | Self::Kernel(KernelError::Io { source, .. })
                 if not_permitted(source) =>
             {

@@ -1,41 +1,42 @@
-//! How much load is asked for: a percentage of what the target may use, or a number of cores.
+//! How much load is asked for: a percentage of what the target may use, or an amount.
 //!
 //! Pure. Must not know where limits are read.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use ballast_api::{Cores, Limit};
 use serde::Serialize;
+
+use crate::unit::Unit;
 
 /// The largest percentage accepted: a hundred times the limit.
 const MOST_PERCENT: f64 = 10_000.0;
 
-/// An intensity as the user writes it.
+/// An intensity as the user writes it: more than zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Intensity {
-    /// Of the target's CPU limit, or of the node when there is none: in (0, 10000].
+    /// Of the target's limit, or of what the node has when there is none: in (0, 10000].
     Percent(f64),
-    /// More than zero.
-    Cores(Cores),
+    /// In the base unit of the kind.
+    Amount(f64, Unit),
 }
 
 /// What a requested intensity refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
-    /// A percentage of the target's CPU limit.
+    /// A percentage of the target's limit.
     TargetLimit,
-    /// A percentage of all cores of the node, because the target has no limit.
+    /// A percentage of what the node has: the target has no limit, or there is no target.
     Node,
-    /// Cores, as asked.
+    /// An amount, as asked.
     Absolute,
 }
 
 impl fmt::Display for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::TargetLimit => "of the target's CPU limit",
-            Self::Node => "of the node's cores: the target has no CPU limit",
+            Self::TargetLimit => "of the target's limit",
+            Self::Node => "of what the node has: no limit is in force",
             Self::Absolute => "as asked",
         })
     }
@@ -45,47 +46,84 @@ impl fmt::Display for Basis {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidIntensity {
     /// It is no intensity at all.
-    #[error("{0:?} is no intensity: write a percentage such as 80%, or cores such as 0.4")]
-    Syntax(String),
+    #[error("{text:?} is no intensity: write a percentage such as 80%, or {}", unit.example())]
+    Syntax {
+        /// As written, cut off.
+        text: String,
+        /// What it should have been in.
+        unit: Unit,
+    },
     /// A percentage out of range.
     #[error("{0} % is out of range: it must be more than 0 and at most {MOST_PERCENT} %")]
     Percent(f64),
-    /// Zero or negative cores.
-    #[error("{0} cores are out of range: it must be more than 0")]
-    NotPositive(f64),
+    /// Zero or less.
+    #[error("{} is out of range: it must be more than 0", unit.show(*amount))]
+    NotPositive {
+        /// As written.
+        amount: f64,
+        /// Its unit.
+        unit: Unit,
+    },
     /// More than the machine has.
-    #[error("{asked:.3} are more than the {node:.0} of this node: ask for less")]
-    TooManyCores {
-        /// What was asked, in cores.
-        asked: Cores,
+    #[error("{} are more than the {} of this node: ask for less", unit.show(*asked), unit.show(*node))]
+    TooMuch {
+        /// What was asked.
+        asked: f64,
         /// What the node has.
-        node: Cores,
+        node: f64,
+        /// Of both.
+        unit: Unit,
+    },
+    /// A percentage where nobody knows of what.
+    #[error("{percent} % of what? The target has no limit and the node's own is not known: write {}", unit.example())]
+    NoBasis {
+        /// As written.
+        percent: f64,
+        /// What to write instead.
+        unit: Unit,
     },
 }
 
-impl FromStr for Intensity {
-    type Err = InvalidIntensity;
-
-    fn from_str(text: &str) -> Result<Self, InvalidIntensity> {
-        let number = |digits: &str| {
-            let number = digits.trim().parse::<f64>().ok().filter(|number| number.is_finite());
-            number.ok_or_else(|| InvalidIntensity::Syntax(text.chars().take(80).collect()))
-        };
-        let written = text.trim();
-        if let Some(digits) = written.strip_suffix('%') {
-            let percent = number(digits)?;
-            return if percent > 0.0 && percent <= MOST_PERCENT {
-                Ok(Self::Percent(percent))
-            } else {
-                Err(InvalidIntensity::Percent(percent))
+impl Intensity {
+    /// Reads an intensity of a kind with this unit.
+    ///
+    /// # Errors
+    /// When it is none, or out of range.
+    pub fn parse(text: &str, unit: Unit) -> Result<Self, InvalidIntensity> {
+        let syntax = || InvalidIntensity::Syntax { text: text.chars().take(80).collect(), unit };
+        if let Some(digits) = text.trim().strip_suffix('%') {
+            let percent: f64 = digits.trim().parse().map_err(|_| syntax())?;
+            return match percent {
+                _ if !percent.is_finite() => Err(syntax()),
+                _ if percent > 0.0 && percent <= MOST_PERCENT => Ok(Self::Percent(percent)),
+                _ => Err(InvalidIntensity::Percent(percent)),
             };
         }
-        let digits =
-            written.strip_suffix("cores").or_else(|| written.strip_suffix("core")).unwrap_or(written);
-        let cores = number(digits)?;
-        match Cores::new(cores) {
-            Ok(cores) if cores > Cores::ZERO => Ok(Self::Cores(cores)),
-            _ => Err(InvalidIntensity::NotPositive(cores)),
+        match unit.parse(text).ok_or_else(syntax)? {
+            amount if amount > 0.0 => Ok(Self::Amount(amount, unit)),
+            amount => Err(InvalidIntensity::NotPositive { amount, unit }),
+        }
+    }
+
+    /// The amount, in the base unit, for a target with this limit on a node that has so much. Either may not be known.
+    ///
+    /// # Errors
+    /// When it is more than the node has, or a percentage of nothing that is known.
+    pub fn resolve(
+        self,
+        unit: Unit,
+        limit: Option<f64>,
+        node: Option<f64>,
+    ) -> Result<(f64, Basis), InvalidIntensity> {
+        let (asked, basis) = match (self, limit, node) {
+            (Self::Amount(amount, _), _, _) => (amount, Basis::Absolute),
+            (Self::Percent(percent), Some(limit), _) => (limit * percent / 100.0, Basis::TargetLimit),
+            (Self::Percent(percent), None, Some(node)) => (node * percent / 100.0, Basis::Node),
+            (Self::Percent(percent), None, None) => return Err(InvalidIntensity::NoBasis { percent, unit }),
+        };
+        match node {
+            Some(node) if asked > node => Err(InvalidIntensity::TooMuch { asked, node, unit }),
+            _ => Ok((asked, basis)),
         }
     }
 }
@@ -94,27 +132,8 @@ impl fmt::Display for Intensity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Percent(percent) => write!(f, "{percent}%"),
-            Self::Cores(cores) => write!(f, "{cores}"),
+            Self::Amount(amount, unit) => write!(f, "{}", unit.show(*amount)),
         }
-    }
-}
-
-impl Intensity {
-    /// The same in cores, for a target with this limit on a node with so many cores.
-    ///
-    /// # Errors
-    /// When it is more than the node has.
-    pub fn resolve(self, limit: Limit<Cores>, node: Cores) -> Result<(Cores, Basis), InvalidIntensity> {
-        let (asked, basis) = match (self, limit) {
-            (Self::Cores(cores), _) => (cores, Basis::Absolute),
-            (Self::Percent(percent), Limit::At(limit)) => {
-                (Cores::saturating(limit.get() * percent / 100.0), Basis::TargetLimit)
-            }
-            (Self::Percent(percent), Limit::Max) => {
-                (Cores::saturating(node.get() * percent / 100.0), Basis::Node)
-            }
-        };
-        if asked > node { Err(InvalidIntensity::TooManyCores { asked, node }) } else { Ok((asked, basis)) }
     }
 }
 
@@ -124,63 +143,58 @@ mod tests {
 
     use super::*;
 
-    fn cores(value: f64) -> Cores {
-        Cores::new(value).unwrap()
-    }
+    const CORES: Unit = Unit::Cores;
 
     #[test]
-    fn reads_percentages_and_cores() {
+    fn reads_percentages_and_amounts() {
         for (text, meant) in [
             ("80%", Intensity::Percent(80.0)),
             (" 12.5 % ", Intensity::Percent(12.5)),
             ("10000%", Intensity::Percent(10_000.0)),
-            ("0.4", Intensity::Cores(cores(0.4))),
-            ("0.4 cores", Intensity::Cores(cores(0.4))),
-            ("1core", Intensity::Cores(cores(1.0))),
+            ("0.4", Intensity::Amount(0.4, CORES)),
+            ("0.4 cores", Intensity::Amount(0.4, CORES)),
         ] {
-            assert_eq!(text.parse(), Ok(meant), "{text}");
+            assert_eq!(Intensity::parse(text, CORES), Ok(meant), "{text}");
         }
+        assert_eq!(
+            Intensity::parse("2GB/s", Unit::BytesPerSecond),
+            Ok(Intensity::Amount(2e9, Unit::BytesPerSecond))
+        );
     }
 
     #[test]
     fn refuses_what_is_no_intensity_and_says_what_is() {
-        for bad in ["", "%", "cores", "80 percent", "NaN", "inf", "1e999", "0x10", "80%%", "--"] {
-            let error = bad.parse::<Intensity>().unwrap_err();
+        for bad in ["", "%", "cores", "80 percent", "NaN", "NaN%", "inf", "1e999", "0x10", "80%%", "--"] {
+            let error = Intensity::parse(bad, CORES).unwrap_err();
             assert!(error.to_string().contains("80%"), "{bad}: {error}");
         }
         for bad in ["0%", "-1%", "10000.1%", "0", "-0.4 cores"] {
-            assert!(bad.parse::<Intensity>().unwrap_err().to_string().contains("out of range"), "{bad}");
+            assert!(Intensity::parse(bad, CORES).unwrap_err().to_string().contains("out of range"), "{bad}");
         }
     }
 
     #[test]
     fn a_percentage_is_of_the_limit_and_without_one_of_the_node() {
         let resolve =
-            |text: &str, limit| text.parse::<Intensity>().unwrap().resolve(limit, cores(2.0)).unwrap();
-        assert_eq!(resolve("80%", Limit::At(cores(0.2))), (cores(0.2 * 80.0 / 100.0), Basis::TargetLimit));
-        assert_eq!(resolve("50%", Limit::Max), (cores(1.0), Basis::Node));
-        assert_eq!(resolve("0.4", Limit::At(cores(0.2))), (cores(0.4), Basis::Absolute));
+            |text: &str, limit, node| Intensity::parse(text, CORES).unwrap().resolve(CORES, limit, node);
+        assert_eq!(resolve("80%", Some(0.2), Some(2.0)), Ok((0.2 * 80.0 / 100.0, Basis::TargetLimit)));
+        assert_eq!(resolve("50%", None, Some(2.0)), Ok((1.0, Basis::Node)));
+        assert_eq!(resolve("0.4", Some(0.2), None), Ok((0.4, Basis::Absolute)));
+        assert!(resolve("50%", None, None).unwrap_err().to_string().contains("of what?"));
     }
 
     #[test]
     fn more_than_the_node_has_is_refused() {
         for text in ["2.1", "101%"] {
-            let error = text.parse::<Intensity>().unwrap().resolve(Limit::Max, cores(2.0)).unwrap_err();
-            assert!(error.to_string().contains("more than the 2 cores"), "{error}");
+            let error = Intensity::parse(text, CORES).unwrap().resolve(CORES, None, Some(2.0)).unwrap_err();
+            assert!(error.to_string().contains("more than the 2.0000 cores"), "{error}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_back(percent in 0.001..10_000.0_f64, cores in 0.001..512.0_f64) {
-            for intensity in [Intensity::Percent(percent), Intensity::Cores(Cores::new(cores).unwrap())] {
-                prop_assert_eq!(intensity.to_string().parse(), Ok(intensity));
-            }
-        }
-
-        #[test]
         fn any_text_is_judged_without_panic(text in "\\PC{0,20}") {
-            let _ = text.parse::<Intensity>();
+            let _ = Intensity::parse(&text, Unit::BytesPerSecond);
         }
     }
 }

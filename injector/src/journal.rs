@@ -14,7 +14,7 @@ use std::{
 use ballast_api::ContainerName;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::InjectorError, process::identity::ProcessIdentity};
+use crate::{error::InjectorError, undo::Undo};
 
 const ENTRY_EXTENSION: &str = "json";
 const DRAFT_EXTENSION: &str = "draft";
@@ -25,10 +25,12 @@ const DRAFT_EXTENSION: &str = "draft";
 pub struct Entry {
     /// Names the file.
     pub id: ContainerName,
-    /// The cgroup whose share is taken: for people, who want to know what was going on.
-    pub target: String,
-    /// Who makes the load.
-    pub worker: ProcessIdentity,
+    /// What it is, for people, who want to know what was going on.
+    pub kind: String,
+    /// The cgroup concerned, for the same; absent for the whole node.
+    pub target: Option<String>,
+    /// What takes it back, in this order.
+    pub undo: Vec<Undo>,
 }
 
 /// Keeps an entry from being taken for one left behind, until it is dropped.
@@ -178,10 +180,12 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Inj
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::identity::ProcessIdentity;
 
     fn entry(id: &str) -> Entry {
-        let worker = ProcessIdentity::of(std::process::id()).unwrap().unwrap();
-        Entry { id: id.parse().unwrap(), target: "ballast-demo/geo".to_owned(), worker }
+        let process = ProcessIdentity::of(std::process::id()).unwrap().unwrap();
+        let undo = vec![Undo::EndProcess { process }, Undo::RemoveCgroup { cgroup: "camp".to_owned() }];
+        Entry { id: id.parse().unwrap(), kind: "cpu".to_owned(), target: Some("demo/geo".to_owned()), undo }
     }
 
     fn journal() -> (tempfile::TempDir, Journal) {

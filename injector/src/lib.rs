@@ -2,43 +2,49 @@
 //!
 //! Must not know what the load is good for: neither controllers nor latencies nor labels.
 //!
+//! A [kind](kinds) says what a dose comes to, what gives it, and, before anything is done, what [takes it back](undo). A
+//! [place] says where.
+//!
 //! # Processes
 //!
 //! ```text
-//! supervisor                the process that the user started; decides, measures, reports
-//! |- worker                 makes the load, in the target's cgroup
-//! `- janitor                waits until the supervisor ends, however it ends; then cleans up
+//! supervisor                the process that the user started; decides, measures, reports; acts on the kernel itself (pause)
+//! |- worker                 makes the load: in the target's cgroup, or in one made for the injection (beside a target, node)
+//! `- janitor                waits until the supervisor ends, however it ends, or until it is overdue; then cleans up
 //! ```
 //!
-//! Each child reads a pipe whose other end only the supervisor holds, so the kernel itself tells them of its death.
+//! Each child reads a pipe whose other end only the supervisor holds, so the kernel itself tells them of its death; the
+//! worker is killed by the kernel then (parent-death signal), for one that is throttled could not act on it.
 //!
 //! | killed (SIGKILL) | what happens |
 //! | --- | --- |
-//! | supervisor | the janitor reads end-of-file, kills the worker and removes the journal entry; the worker reads end-of-file too and ends by itself |
+//! | supervisor | the kernel kills the worker; the janitor reads end-of-file, takes everything back and removes the journal entry |
 //! | worker | the supervisor reads end-of-file from it, lets the janitor clean up and exits with a code of its own |
 //! | janitor | the supervisor finds it dead at the end and cleans up itself, with the same function |
 //! | supervisor and worker | as supervisor |
-//! | supervisor and janitor | the worker reads end-of-file and ends; the journal entry stays, until `restore` or the next injection |
+//! | supervisor and janitor | the worker ends; what else was done, and the journal entry, stay until `restore` or the next injection |
 //! | all three | as before |
 //!
 //! The janitor is in no injected cgroup, so no exhausted quota holds it up. Both children are in process groups of their
 //! own, so that Ctrl-C in a terminal reaches the supervisor alone. A supervisor that is stopped (SIGSTOP) does not
-//! prolong the load: the worker has the deadline too. The journal entry names the worker (id and start time) and is
-//! written before the worker touches the target, removed after it is gone.
+//! prolong the load: the worker has the deadline too, and the janitor waits for a bounded time. The journal entry names
+//! every step back and is written before the first step forth, removed after the last one back.
 //!
-//! Nothing is made that would outlive its process: no cgroup, no limit, no file but the journal entry. [`target`] says
-//! why the load is in the target's own cgroup.
+//! [`target`] says why a load inside a target is in the target's own cgroup.
 
 pub mod cli;
 pub mod clocks;
 pub mod console;
-pub mod dose;
 pub mod error;
 pub mod intensity;
 pub mod journal;
+pub mod kinds;
+pub mod place;
 pub mod process;
 pub mod report;
 pub mod restore;
 pub mod target;
+pub mod undo;
+pub mod unit;
 
 pub use error::{ExitStatus, InjectorError};

@@ -5,15 +5,17 @@
 use std::{
     io::{self, BufReader},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Result;
 use ballast_api::SystemClock;
 use ballast_injector::{
     ExitStatus, InjectorError,
-    cli::{Cli, Command, CpuArgs, RestoreArgs},
+    cli::{Cli, Command, Common, RestoreArgs},
     console::{Console, print_json, print_line, warn},
     journal::Journal,
+    kinds::Kind,
     process::{janitor, supervisor, worker},
     report::Log,
     restore::{Restored, restore},
@@ -23,12 +25,13 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Cpu(arguments) => cpu(&arguments),
+        Command::Cpu(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::Pause(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Restore(arguments) => restore_all(&arguments),
         Command::Worker => worker::run(BufReader::new(io::stdin()), &mut io::stdout(), &SystemClock)
             .map(|()| ExitStatus::Done),
-        Command::Janitor { id, state_dir } => {
-            janitor::run(&mut io::stdin().lock(), &Journal::new(state_dir), &id)
+        Command::Janitor { id, at_most, state_dir } => {
+            janitor::run(io::stdin(), Duration::from_secs(at_most), &Journal::new(state_dir), &id)
                 .map(|()| ExitStatus::Done)
                 .map_err(Into::into)
         }
@@ -40,15 +43,15 @@ fn main() -> ExitCode {
     ExitCode::from(status.code())
 }
 
-fn cpu(arguments: &CpuArgs) -> Result<ExitStatus> {
+fn inject(common: &Common, kind: Box<dyn Kind>) -> Result<ExitStatus> {
     let hierarchy = Hierarchy::find("/proc/self/mountinfo".as_ref()).map_err(InjectorError::from)?;
-    let log = arguments.log.as_deref().map(Log::open).transpose()?;
-    let restored = restore(&Journal::new(arguments.state_dir.clone()))?;
+    let log = common.log.as_deref().map(Log::open).transpose()?;
+    let restored = restore(&Journal::new(common.state_dir.clone()))?;
     if !restored.removed.is_empty() || !restored.failed.is_empty() {
         warn(&format!("an earlier injection was cut short. {}", in_words(&restored)));
     }
-    let mut console = Console::new(arguments.json, log);
-    Ok(supervisor::run(&arguments.request(), &hierarchy, &SystemClock, &mut console)?.into())
+    let mut console = Console::new(common.json, log);
+    Ok(supervisor::run(&common.request(kind), &hierarchy, &SystemClock, &mut console)?.into())
 }
 
 fn restore_all(arguments: &RestoreArgs) -> Result<ExitStatus> {

@@ -5,6 +5,8 @@ pub mod janitor;
 pub mod supervisor;
 pub mod worker;
 
+mod course;
+mod giver;
 mod messages;
 mod scene;
 mod sources;

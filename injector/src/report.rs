@@ -9,10 +9,9 @@ use std::{
     path::Path,
 };
 
-use ballast_api::{Cores, Limit};
 use serde::Serialize;
 
-use crate::{error::InjectorError, intensity::Basis};
+use crate::{error::InjectorError, kinds::Dose};
 
 /// Below this share of the dose the report says that the dose was not reached.
 const REACHED: f64 = 0.98;
@@ -45,28 +44,21 @@ impl fmt::Display for Ending {
     }
 }
 
-/// One injection, known as soon as its load begins.
+/// One injection, known as soon as its dose begins.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Injection {
-    /// What kind of load: `cpu`.
-    pub kind: &'static str,
     /// Unique on this machine.
     pub id: String,
-    /// The cgroup whose share it takes.
-    pub target: String,
-    /// As the user wrote it.
-    pub intensity: String,
-    /// What a percentage was of.
-    pub intensity_basis: Basis,
-    /// The dose.
-    pub intensity_requested_cores: Cores,
-    /// The target's CPU limit at the start.
-    pub target_limit_cores: Limit<Cores>,
-    /// How many threads share the dose.
-    pub threads: usize,
+    /// `inside`, `beside` or `node`.
+    pub place: &'static str,
+    /// The cgroup concerned; absent for the whole node.
+    pub target: Option<String>,
+    /// What was asked.
+    #[serde(flatten)]
+    pub dose: Dose,
     /// As asked.
     pub duration_requested_seconds: f64,
-    /// Begin of the first burn.
+    /// Its first moment.
     pub started_unix_nanos: u64,
 }
 
@@ -76,33 +68,42 @@ pub struct Report {
     /// What was asked.
     #[serde(flatten)]
     pub injection: Injection,
-    /// End of the last burn.
+    /// Its last moment.
     pub ended_unix_nanos: u64,
-    /// From the first burn to the last.
+    /// From the first moment to the last.
     pub duration_seconds: f64,
-    /// The worker's CPU time over that time.
-    pub achieved_cores: Cores,
+    /// What was given, in the dose's unit, on the average of that time.
+    pub achieved: f64,
     /// The same for each full second.
-    pub achieved_cores_each_second: Vec<Cores>,
+    pub achieved_each_second: Vec<f64>,
     /// Why it ended.
     pub ending: Ending,
 }
 
+impl fmt::Display for Injection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.target, self.place) {
+            (Some(target), "inside") => write!(f, "{} injection into {target}", self.dose.kind),
+            (Some(target), place) => write!(f, "{} injection {place} {target}", self.dose.kind),
+            (None, _) => write!(f, "{} injection on the node", self.dose.kind),
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Injection { kind, target, intensity, intensity_basis, intensity_requested_cores: asked, .. } =
-            &self.injection;
-        let share = self.achieved_cores.get() / asked.get();
-        writeln!(f, "{kind} injection into {target}: {}", self.ending)?;
-        writeln!(f, "  requested  {asked:.4} ({intensity}, {intensity_basis})")?;
-        write!(f, "  achieved   {:.4}, {:.1} % of the dose", self.achieved_cores, 100.0 * share)?;
-        let seconds = || self.achieved_cores_each_second.iter().map(|cores| cores.get());
-        if self.achieved_cores_each_second.len() > 1 {
+        let Dose { intensity, intensity_basis, unit, requested, .. } = &self.injection.dose;
+        let share = self.achieved / requested;
+        writeln!(f, "{}: {}", self.injection, self.ending)?;
+        writeln!(f, "  requested  {} ({intensity}, {intensity_basis})", unit.show(*requested))?;
+        write!(f, "  achieved   {}, {:.1} % of the dose", unit.show(self.achieved), 100.0 * share)?;
+        let seconds = || self.achieved_each_second.iter().copied();
+        if self.achieved_each_second.len() > 1 {
             let (least, most) = (seconds().fold(f64::INFINITY, f64::min), seconds().fold(0.0, f64::max));
-            write!(f, "; each second {least:.4} to {most:.4}")?;
+            write!(f, "; each second {} to {}", unit.show(least), unit.show(most))?;
         }
         if share < REACHED {
-            write!(f, "\n             the target's CPU limit, its own work or the node's load left no more")?;
+            write!(f, "\n             the target's limits, its own work or the node's load left no more")?;
         }
         let asked_seconds = self.injection.duration_requested_seconds;
         write!(f, "\n  duration   {:.3} s of {asked_seconds:.3} s", self.duration_seconds)

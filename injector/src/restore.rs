@@ -7,14 +7,16 @@ use serde::Serialize;
 use crate::{
     error::InjectorError,
     journal::{Entry, Found, Journal},
+    undo::Undo,
 };
 
-/// Ends the worker and then removes the journal entry.
+/// Takes back all that an entry names, and then removes the entry. Goes on where a step fails.
 ///
 /// # Errors
-/// When the worker resists; then the entry is kept.
+/// The first step's that failed; then the entry is kept.
 pub fn clean_up(journal: &Journal, entry: &Entry) -> Result<(), InjectorError> {
-    entry.worker.end()?;
+    let steps: Vec<_> = entry.undo.iter().map(Undo::carry_out).collect();
+    steps.into_iter().collect::<Result<(), _>>()?;
     journal.remove(&entry.id)
 }
 
@@ -66,7 +68,8 @@ mod tests {
         let add = |id: &str| {
             let worker = Command::new("sleep").arg("600").spawn().unwrap();
             let identity = ProcessIdentity::of(worker.id()).unwrap().unwrap();
-            let entry = Entry { id: id.parse().unwrap(), target: "geo".to_owned(), worker: identity };
+            let undo = vec![Undo::EndProcess { process: identity }];
+            let entry = Entry { id: id.parse().unwrap(), kind: "cpu".to_owned(), target: None, undo };
             (journal.add(&entry).unwrap(), entry, worker)
         };
         let (lock_of_dead, dead, mut orphan) = add("dead");
@@ -78,7 +81,8 @@ mod tests {
         assert_eq!((&restored.removed[..], &restored.running[..]), (&[dead][..], &["alive".to_owned()][..]));
         assert!(restored.failed[0].contains("odd.json"), "{:?}", restored.failed);
         assert!(!orphan.wait().unwrap().success());
-        assert_eq!(ProcessIdentity::of(worker.id()).unwrap(), Some(alive.worker));
+        let process = ProcessIdentity::of(worker.id()).unwrap().unwrap();
+        assert_eq!(alive.undo, [Undo::EndProcess { process }]);
         worker.kill().unwrap();
         worker.wait().unwrap();
     }

@@ -21,6 +21,11 @@ use std::{fs, path::PathBuf};
 use ballast_api::{CgroupVersion, Cores, Limit};
 use ballast_kernel::{Cgroup, CgroupPath, CgroupTree, CpuControl, Hierarchy};
 
+use nix::{
+    sched::{CpuSet, sched_getaffinity},
+    unistd::Pid,
+};
+
 use crate::error::InjectorError;
 
 /// A cgroup that existed when it was looked for.
@@ -36,17 +41,44 @@ impl Target {
     /// # Errors
     /// When there is none, or none that can hold a process.
     pub fn find(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Self, InjectorError> {
+        let target = Self::find_beside(hierarchy, path)?;
+        if hierarchy.version() == CgroupVersion::V2 {
+            refuse_inner_node(&target.cpu, path)?;
+        }
+        Ok(target)
+    }
+
+    /// The same where nothing is to enter it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find_beside(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Self, InjectorError> {
         let cpu = CpuControl::new(hierarchy, path);
         let unknown =
             || InjectorError::NoSuchTarget { target: path.to_string(), folder: cpu.folder().to_owned() };
         if !cpu.folder().is_dir() {
             return Err(unknown());
         }
-        if hierarchy.version() == CgroupVersion::V2 {
-            refuse_inner_node(&cpu, path)?;
-        }
         let cgroup = CgroupTree::new(hierarchy.clone()).find(path.as_str())?.ok_or_else(unknown)?;
         Ok(Self { cgroup, cpu })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &CgroupPath {
+        self.cgroup.path()
+    }
+
+    /// The processors that its processes may use: those of the first that tells. Empty where none does.
+    ///
+    /// # Errors
+    /// When the kernel's list of processes cannot be read.
+    pub fn processors(&self) -> Result<Vec<usize>, InjectorError> {
+        let allowed = |pid| sched_getaffinity(Pid::from_raw(i32::try_from(pid).ok()?)).ok();
+        let first = self.cgroup.pids()?.into_iter().find_map(allowed);
+        let listed =
+            |set: CpuSet| (0..CpuSet::count()).filter(|at| set.is_set(*at).unwrap_or(false)).collect();
+        Ok(first.map(listed).unwrap_or_default())
     }
 
     /// Its CPU limit.

@@ -2,21 +2,37 @@
 //!
 //! Must not know why it ended.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use ballast_api::ContainerName;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::{error::InjectorError, journal::Journal, restore::clean_up};
 
-/// Waits for the end of `stdin`, whose other end the supervisor holds, and then cleans up after the injection `id`.
+/// Waits for the end of `stdin`, whose other end the supervisor holds, but no longer than `at_most`, and then cleans up
+/// after the injection `id`.
 ///
 /// # Errors
 /// When something cannot be removed.
-pub fn run(stdin: &mut impl Read, journal: &Journal, id: &ContainerName) -> Result<(), InjectorError> {
+pub fn run(
+    mut stdin: impl Read + Send + 'static,
+    at_most: Duration,
+    journal: &Journal,
+    id: &ContainerName,
+) -> Result<(), InjectorError> {
     ignore_polite_signals()?;
-    // An unreadable pipe is as good as a closed one: nobody is there to be waited for.
-    let _ = io::copy(stdin, &mut io::sink());
+    let (ended, end) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        // An unreadable pipe is as good as a closed one: nobody is there to be waited for.
+        let _ = io::copy(&mut stdin, &mut io::sink());
+        drop(ended);
+    });
+    let _ = end.recv_timeout(at_most);
     match journal.read(id)? {
         Some(entry) => clean_up(journal, &entry),
         None => Ok(()),

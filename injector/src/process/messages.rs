@@ -9,19 +9,18 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::kinds::Load;
+
 /// From supervisor to worker: one line on its standard input. What follows is silence; its end means "stop".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
-pub(super) enum Order {
-    /// Use CPU time.
-    Cpu {
-        /// All threads together.
-        cores: f64,
-        /// How many share it.
-        threads: usize,
-        /// From the first burn to the last.
-        duration: Duration,
-    },
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    /// What to do.
+    pub(super) load: Load,
+    /// From the first moment of the load to the last.
+    pub(super) duration: Duration,
+    /// The processors to stay on; empty for all.
+    pub(super) processors: Vec<usize>,
 }
 
 /// From worker to supervisor, on its standard output.
@@ -37,27 +36,32 @@ pub(super) enum Message {
         /// At the same instant.
         reading: Reading,
     },
+    /// The load goes on.
+    Done {
+        /// So far.
+        reading: Reading,
+    },
     /// The load has ended at its time.
     Finished {
-        /// At the last burn's end.
+        /// At its end.
         reading: Reading,
     },
 }
 
-/// The two clocks by which a dose is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// By which a dose is measured: the integral of what was given over time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Reading {
     /// `CLOCK_MONOTONIC`, which all processes share.
     pub(super) monotonic: Duration,
-    /// The worker's CPU time since it was started.
-    pub(super) cpu: Duration,
+    /// What was given until then, in the dose's unit times seconds: core-seconds, bytes, operations.
+    pub(super) amount: f64,
 }
 
 impl Reading {
-    /// CPU time over wall-clock time, in cores, from `earlier` until this reading; 0 when no time has passed.
-    pub(super) fn cores_since(self, earlier: Self) -> f64 {
-        let wall = self.monotonic.saturating_sub(earlier.monotonic).as_secs_f64();
-        if wall > 0.0 { self.cpu.saturating_sub(earlier.cpu).as_secs_f64() / wall } else { 0.0 }
+    /// The dose from `earlier` until this reading, in its unit; 0 when no time has passed.
+    pub(super) fn dose_since(self, earlier: Self) -> f64 {
+        let time = self.monotonic.saturating_sub(earlier.monotonic).as_secs_f64();
+        if time > 0.0 { (self.amount - earlier.amount).max(0.0) / time } else { 0.0 }
     }
 }
 

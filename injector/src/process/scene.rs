@@ -2,7 +2,10 @@
 //!
 //! Must not know what the load is.
 
-use std::process::{Child, Stdio};
+use std::{
+    process::{Child, Stdio},
+    time::Duration,
+};
 
 use super::worker_handle::own_program;
 use crate::{
@@ -10,6 +13,10 @@ use crate::{
     journal::{Entry, EntryLock, Journal},
     restore::clean_up,
 };
+
+/// How long after the dose's time the janitor waits for the supervisor: longer than any start takes, and not for ever, for
+/// a supervisor may be stopped.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Everything but the worker. Dropping it without [`Self::clear`] leaves the work to the janitor.
 #[derive(Debug)]
@@ -22,10 +29,10 @@ pub(super) struct Scene {
 
 impl Scene {
     /// Sets up both, or nothing.
-    pub(super) fn set(journal: &Journal, entry: Entry) -> Result<Self, InjectorError> {
+    pub(super) fn set(journal: &Journal, entry: Entry, duration: Duration) -> Result<Self, InjectorError> {
         let lock = journal.add(&entry)?;
         let mut scene = Self { journal: journal.clone(), entry, janitor: None, _lock: lock };
-        match scene.start_janitor() {
+        match scene.start_janitor(duration + PATIENCE) {
             Ok(janitor) => {
                 scene.janitor = Some(janitor);
                 Ok(scene)
@@ -37,9 +44,12 @@ impl Scene {
         }
     }
 
-    fn start_janitor(&self) -> Result<Child, InjectorError> {
+    fn start_janitor(&self, at_most: Duration) -> Result<Child, InjectorError> {
+        let seconds = at_most.as_secs().to_string();
         let arguments = [
             "janitor".as_ref(),
+            "--at-most".as_ref(),
+            seconds.as_ref(),
             "--state-dir".as_ref(),
             self.journal.folder().as_os_str(),
             self.entry.id.as_str().as_ref(),

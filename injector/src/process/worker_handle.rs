@@ -70,10 +70,10 @@ impl WorkerHandle {
         self.stdin.as_mut().map_or(Ok(()), |stdin| send(stdin, order)).map_err(failed)
     }
 
-    /// Both clocks now; `None` when the worker is gone.
-    pub(super) fn reading(&self) -> Option<Reading> {
+    /// The worker's CPU time now, in seconds; `None` when it is gone.
+    pub(super) fn cpu_time(&self) -> Option<Reading> {
         let pid = Pid::from_raw(i32::try_from(self.pid()).ok()?);
-        Some(Reading { monotonic: clocks::monotonic(), cpu: clocks::cpu_of(pid)? })
+        Some(Reading { monotonic: clocks::monotonic(), amount: clocks::cpu_of(pid)?.as_secs_f64() })
     }
 
     /// Ends the worker, if it has not ended.

@@ -77,7 +77,7 @@ fn a_killed_worker_is_told_and_cleaned_up() {
     signal(running.worker, Signal::SIGKILL);
     let ended = running.end();
     assert_eq!((ended.code, &ended.report["ending"]), (Some(6), &"worker_killed".into()));
-    assert!(ended.report["achieved_cores"].as_f64().unwrap() > 0.0, "{}", ended.report);
+    assert!(ended.report["achieved"].as_f64().unwrap() > 0.0, "{}", ended.report);
     assert_eq!(stage.left(pids), Vec::<String>::new());
 }
 

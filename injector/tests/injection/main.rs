@@ -6,6 +6,7 @@
 
 mod dose;
 mod killing;
+mod placing;
 mod refusal;
 mod support;
 mod target_gone;

@@ -22,6 +22,9 @@ use tempfile::TempDir;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-injector");
 
+/// The worker of an injection that has none: no process of that id can be.
+pub(crate) const NOBODY: u32 = i32::MAX.cast_unsigned();
+
 /// Loads of several tests at once would take each other's CPU time.
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -93,12 +96,18 @@ impl Stage {
         self.folder.path().join("state")
     }
 
-    /// `ballast-injector cpu` on this target.
+    /// `ballast-injector cpu` in this target.
     pub(crate) fn command(&self, intensity: &str, duration: &str, more: &[&str]) -> Command {
+        self.command_of(&["cpu", "--intensity", intensity, "--target"], duration, more)
+    }
+
+    /// An injection of any kind; the target comes last in `what`.
+    pub(crate) fn command_of(&self, what: &[&str], duration: &str, more: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
-            .args(["cpu", "--json", "--target", self.cgroup.path().as_str()])
-            .args(["--intensity", intensity, "--duration", duration])
+            .args(what)
+            .arg(self.cgroup.path().as_str())
+            .args(["--json", "--duration", duration])
             .arg("--state-dir")
             .arg(self.state_dir())
             .args(more)
@@ -107,22 +116,22 @@ impl Stage {
         command
     }
 
-    /// Starts an injection and waits until its load runs.
+    /// Starts an injection of CPU load and waits until it runs.
     pub(crate) fn inject(&self, intensity: &str, duration: &str, more: &[&str]) -> Running {
-        let mut supervisor = self.command(intensity, duration, more).spawn().unwrap();
+        self.start(&["cpu", "--intensity", intensity, "--target"], duration, more)
+    }
+
+    /// Starts an injection of any kind, as in [`Self::command_of`], and waits until it runs.
+    pub(crate) fn start(&self, what: &[&str], duration: &str, more: &[&str]) -> Running {
+        let mut supervisor = self.command_of(what, duration, more).spawn().unwrap();
         let mut output = BufReader::new(supervisor.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         let started: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(started["event"], "started", "{line}");
-        let inhabitants = self.cgroup.pids().unwrap();
         let children = children_of(supervisor.id());
-        let (workers, others): (Vec<_>, Vec<_>) =
-            children.into_iter().partition(|pid| inhabitants.contains(pid));
-        let ([worker], [janitor]) = (&workers[..], &others[..]) else {
-            panic!("not one worker and one janitor: {workers:?}, {others:?}")
-        };
-        let (worker, janitor) = (*worker, *janitor);
+        let of = |role: &str| children.iter().copied().find(|child| has_role(*child, role));
+        let (worker, janitor) = (of("worker").unwrap_or(NOBODY), of("janitor").unwrap());
         Running { supervisor, worker, janitor, output, started }
     }
 
@@ -241,4 +250,9 @@ fn children_of(parent: u32) -> Vec<u32> {
     let pids =
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| state_and_parent(*pid).is_some_and(|(_, its)| its == parent)).collect()
+}
+
+fn has_role(pid: u32, role: &str) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).nth(1) == Some(role.as_bytes())
 }

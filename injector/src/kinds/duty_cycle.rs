@@ -17,7 +17,7 @@ const BACKLOG: Duration = Duration::from_millis(100);
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Step {
+pub(super) enum Step {
     /// Use a little CPU time, then ask again.
     Burn,
     /// Nothing until so much time has passed since the start.
@@ -26,7 +26,7 @@ pub enum Step {
 
 /// The closed loop of one thread. In each cycle it owes what keeps it on its share until the cycle's end.
 #[derive(Debug, Clone)]
-pub struct DutyCycle {
+pub(super) struct DutyCycle {
     share: f64,
     duration: Duration,
     cycle: Duration,
@@ -36,7 +36,7 @@ pub struct DutyCycle {
 impl DutyCycle {
     /// A loop that uses `share` of one core, in (0, 1], for `duration`.
     #[must_use]
-    pub fn new(share: f64, duration: Duration) -> Self {
+    pub(super) fn new(share: f64, duration: Duration) -> Self {
         let enough = SMALLEST_BURN.as_secs_f64() / share;
         // A cycle longer than the whole is as good as the whole.
         let cycle = Duration::try_from_secs_f64(enough).unwrap_or(duration).min(duration).max(SHORTEST_CYCLE);
@@ -44,7 +44,7 @@ impl DutyCycle {
     }
 
     /// What to do at `elapsed` since the start, having used `cpu` since then.
-    pub fn step(&mut self, elapsed: Duration, cpu: Duration) -> Step {
+    pub(super) fn step(&mut self, elapsed: Duration, cpu: Duration) -> Step {
         // The last cycle is cut off, so that the whole dose is exact whatever the duration.
         let cycle_end = self.end_of_cycle(elapsed).min(self.duration);
         let owed = self.share * cycle_end.as_secs_f64() - cpu.as_secs_f64() - self.forgiven_seconds;

@@ -1,0 +1,84 @@
+//! All processes of the target stopped for a while, as a machine that hangs would do it.
+//!
+//! By the kernel's freezer: the processes cannot notice, nor catch it as they can a signal.
+
+use ballast_kernel::{CgroupPath, Freezer};
+use clap::Args;
+
+use super::{Act, Dose, Kind, Prepared, Situation, Work};
+use crate::{
+    error::InjectorError,
+    intensity::Basis,
+    report::Ending,
+    undo::{MOUNTINFO, Undo},
+    unit::Unit,
+};
+
+/// Options of the kind `pause`: there are none, a process is stopped or it is not.
+#[derive(Debug, Clone, Args)]
+pub struct Pause {}
+
+impl Kind for Pause {
+    fn prepare(&self, situation: &Situation<'_>) -> Result<Prepared, InjectorError> {
+        let target = situation.target.ok_or_else(|| InjectorError::Impossible {
+            what: "pause the whole node",
+            reason: "whoever is to end it would be paused too: name a target".to_owned(),
+        })?;
+        let missing = || {
+            InjectorError::Impossible {
+            what: "pause the target",
+            reason: "it is in no freezer: that takes cgroup v1 with the controller freezer, or cgroup v2 (Linux 5.2)"
+                .to_owned(),
+        }
+        };
+        let path = target.path();
+        let freezer = Freezer::find(MOUNTINFO.as_ref(), path)?.ok_or_else(missing)?;
+        if freezer.is_frozen()? {
+            return Err(InjectorError::Impossible {
+                what: "pause the target",
+                reason: "somebody has paused it already".to_owned(),
+            });
+        }
+        let identity =
+            situation.hierarchy.identity(path).ok_or(InjectorError::BeforeStart(Ending::TargetGone))?;
+        Ok(Prepared {
+            dose: Dose {
+                kind: "pause",
+                intensity: "all of it".to_owned(),
+                intensity_basis: Basis::Absolute,
+                unit: Unit::Share,
+                requested: 1.0,
+                target_limit: None,
+                details: [].into(),
+            },
+            work: Work::Act(Box::new(Pausing { freezer, path: path.clone(), identity })),
+        })
+    }
+}
+
+struct Pausing {
+    freezer: Freezer,
+    path: CgroupPath,
+    identity: u64,
+}
+
+impl Act for Pausing {
+    fn undo(&self) -> Vec<Undo> {
+        vec![Undo::Thaw { cgroup: self.path.to_string(), identity: self.identity }]
+    }
+
+    fn begin(&mut self) -> Result<(), InjectorError> {
+        Ok(self.freezer.freeze(true)?)
+    }
+
+    fn in_force(&mut self) -> Result<f64, InjectorError> {
+        Ok(if self.freezer.is_frozen()? { 1.0 } else { 0.0 })
+    }
+
+    fn end(&mut self) -> Result<(), InjectorError> {
+        match self.freezer.freeze(false) {
+            Err(error) if !error.is_gone() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

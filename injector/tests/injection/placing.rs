@@ -1,0 +1,82 @@
+//! Where an injection is, and what is made for that.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::{Stage, pause, signal};
+
+/// Cgroups made for injections, that are there now.
+fn camps(stage: &Stage) -> BTreeSet<String> {
+    let root = std::fs::read_dir(stage.tree.hierarchy().cpu_root()).unwrap();
+    let names = root.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("ballast-injection-")).collect()
+}
+
+#[test]
+fn beside_a_target_its_limit_does_not_count_and_its_cgroup_stays_its_own() {
+    let Some(mut stage) = Stage::set("beside") else { return };
+    stage.limit(0.05);
+    let victim = stage.occupy("sleep", &["600"]);
+    let running = stage.start(&["cpu", "--intensity", "0.4", "--beside"], "2s", &[]);
+    assert_eq!(stage.cgroup.pids().unwrap(), [victim]);
+    let camp = format!("ballast-injection-{}", running.started["id"].as_str().unwrap());
+    assert!(camps(&stage).contains(&camp));
+    let ended = running.end();
+    assert_eq!((ended.code, ended.report["place"].as_str()), (Some(0), Some("beside")));
+    assert!(ended.report["achieved"].as_f64().unwrap() > 0.3, "{}", ended.report);
+    assert!(!camps(&stage).contains(&camp), "it was made for the injection alone");
+}
+
+#[test]
+fn a_killed_supervisor_leaves_no_cgroup() {
+    let Some(stage) = Stage::set("camp") else { return };
+    let mut running = stage.start(&["cpu", "--intensity", "0.2", "--beside"], "10m", &[]);
+    let camp = format!("ballast-injection-{}", running.started["id"].as_str().unwrap());
+    assert!(camps(&stage).contains(&camp));
+    running.supervisor.kill().unwrap();
+    running.supervisor.wait().unwrap();
+    crate::support::await_true("the cgroup is gone", || !camps(&stage).contains(&camp), || camp.clone());
+    assert_eq!(stage.restore()["removed"], serde_json::json!([]));
+}
+
+#[test]
+fn a_paused_target_stands_still_and_goes_on() {
+    let Some(mut stage) = Stage::set("pause") else { return };
+    stage.occupy("sh", &["-c", "while :; do :; done"]);
+    let used = || stage.cpu().counters().unwrap().usage;
+    let running = stage.start(&["pause", "--target"], "1s", &[]);
+    pause(Duration::from_millis(200));
+    let before = used();
+    pause(Duration::from_millis(500));
+    assert_eq!(used(), before, "it was paused");
+    let ended = running.end();
+    assert_eq!((ended.code, &ended.report["ending"]), (Some(0), &Value::from("completed")));
+    let late = ended.report["duration_seconds"].as_f64().unwrap() - 1.0;
+    assert!(late.abs() < 0.05, "{}", ended.report);
+    assert!(ended.report["achieved"].as_f64().unwrap() > 0.95, "{}", ended.report);
+    let after = used();
+    pause(Duration::from_millis(500));
+    assert!(used() > after, "it goes on");
+}
+
+#[test]
+fn a_target_goes_on_when_the_supervisor_is_killed() {
+    let Some(mut stage) = Stage::set("thaw") else { return };
+    stage.occupy("sh", &["-c", "while :; do :; done"]);
+    let used = || stage.cpu().counters().unwrap().usage;
+    for with_janitor in [true, false] {
+        let mut running = stage.start(&["pause", "--target"], "10m", &[]);
+        if !with_janitor {
+            signal(running.janitor, Signal::SIGKILL);
+        }
+        running.supervisor.kill().unwrap();
+        running.supervisor.wait().unwrap();
+        if !with_janitor {
+            assert_eq!(stage.restore()["removed"].as_array().unwrap().len(), 1);
+        }
+        let before = used();
+        crate::support::await_true("it goes on", || used() > before, || format!("{:?}", used()));
+    }
+}
