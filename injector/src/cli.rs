@@ -8,6 +8,8 @@ use ballast_api::ContainerName;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    campaign::cli::CampaignArgs,
+    guards::Guards,
     kinds::{Kind, cpu::Cpu, pause::Pause},
     place::Place,
     process::supervisor::Request,
@@ -31,6 +33,7 @@ Exit codes:
   7  interrupted by SIGINT, SIGTERM or SIGHUP
   8  something could not be removed: run `ballast-injector restore`
   9  this machine, or this target, cannot have it: the message says what is missing
+  10 a guard stopped it in the midst
 In every case but 8 no process and no file of the injection is left.";
 
 const EXAMPLES: &str = "\
@@ -49,6 +52,17 @@ Examples:
     ballast-injector cpu --target docker/3f2a9c --intensity 0.4 --duration 5m --json --until-stdin-closes
   Keep the ground truth:
     ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s --log truth.jsonl
+";
+
+const CAMPAIGN_EXAMPLES: &str = "\
+Examples:
+  A file to begin with:
+    ballast-injector campaign --example > campaign.toml
+  What would happen when, and then have it happen:
+    ballast-injector campaign campaign.toml --dry-run
+    ballast-injector campaign campaign.toml --log truth.jsonl
+  Ten minutes by chance, the same for everybody who takes this seed:
+    ballast-injector campaign --random --seed 7 --kinds cpu=20%..90%,pause --targets ballast-demo/geo --duration 10m
 ";
 
 const PAUSE_EXAMPLES: &str = "\
@@ -82,11 +96,31 @@ pub enum Command {
     /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.
     #[command(after_help = format!("{PAUSE_EXAMPLES}\n{EXIT_CODES}"))]
     Pause(Injection<Pause>),
+    /// Many injections, planned in a file or drawn by chance
+    ///
+    /// Each is an injection of its own, with its own clean-up: what ends the campaign ends all of them. Every one is checked
+    /// before the first begins.
+    #[command(after_help = format!("{CAMPAIGN_EXAMPLES}\n{EXIT_CODES}"))]
+    Campaign(CampaignArgs),
     /// Remove what injections left behind, where every one of their processes was killed
     ///
     /// Running injections are left alone. The next injection does the same when it starts.
     #[command(after_help = EXIT_CODES)]
     Restore(RestoreArgs),
+    /// Print the manual page, of the whole or of a subcommand
+    ///
+    /// To read it: `ballast-injector man cpu | man -l -`.
+    Man {
+        /// A subcommand
+        subcommand: Option<String>,
+    },
+    /// Print what makes a shell complete this program's options
+    ///
+    /// For bash: `ballast-injector completions bash > /usr/share/bash-completion/completions/ballast-injector`.
+    Completions {
+        /// Whose
+        shell: clap_complete::Shell,
+    },
     /// Makes the load: started by the kinds
     #[command(hide = true)]
     Worker,
@@ -104,6 +138,22 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it is one injection.
+    #[must_use]
+    pub fn is_injection(&self) -> bool {
+        match self {
+            Self::Cpu(_) | Self::Pause(_) => true,
+            Self::Campaign(_)
+            | Self::Restore(_)
+            | Self::Man { .. }
+            | Self::Completions { .. }
+            | Self::Worker
+            | Self::Janitor { .. } => false,
+        }
+    }
+}
+
 /// Options of every kind.
 #[derive(Debug, Args)]
 pub struct Common {
@@ -119,6 +169,12 @@ pub struct Common {
     /// Append what was asked and achieved to this file, as one JSON line
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// A name of your own for it: told with everything that is told of it
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// What ends it early.
+    #[command(flatten)]
+    guards: Guards,
     /// End when standard input does: tie the injection to the program that started it
     #[arg(long)]
     until_stdin_closes: bool,
@@ -149,7 +205,7 @@ pub struct RestoreArgs {
     pub json: bool,
 }
 
-const DEFAULT_STATE_DIR: &str = "/run/ballast/injector";
+pub(crate) const DEFAULT_STATE_DIR: &str = "/run/ballast/injector";
 
 impl Common {
     /// The injection asked for.
@@ -159,6 +215,8 @@ impl Common {
             place: self.place.clone(),
             kind,
             duration: self.duration,
+            label: self.label.clone(),
+            guards: self.guards.clone(),
             until_stdin_closes: self.until_stdin_closes,
             state_dir: self.state_dir.clone(),
         }
@@ -209,9 +267,10 @@ mod tests {
             S::Interrupted,
             S::LeftBehind,
             S::Impossible,
+            S::Guarded,
         ];
         for status in all {
-            assert!(EXIT_CODES.contains(&format!("\n  {}  ", status.code())), "{status:?}");
+            assert!(EXIT_CODES.contains(&format!("\n  {:<2} ", status.code())), "{status:?}");
         }
     }
 }

@@ -124,6 +124,8 @@ pub enum ExitStatus {
     LeftBehind = 8,
     /// This machine, or this target, cannot have it.
     Impossible = 9,
+    /// A guard stopped it in the midst.
+    Guarded = 10,
 }
 
 impl ExitStatus {
@@ -141,6 +143,7 @@ impl From<Ending> for ExitStatus {
             Ending::Interrupted => Self::Interrupted,
             Ending::TargetGone => Self::TargetGone,
             Ending::WorkerKilled => Self::WorkerKilled,
+            Ending::Guarded => Self::Guarded,
         }
     }
 }

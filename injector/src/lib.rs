@@ -32,13 +32,16 @@
 //!
 //! [`target`] says why a load inside a target is in the target's own cgroup.
 
+pub mod campaign;
 pub mod cli;
 pub mod clocks;
 pub mod console;
 pub mod error;
+pub mod guards;
 pub mod intensity;
 pub mod journal;
 pub mod kinds;
+pub mod manual;
 pub mod place;
 pub mod process;
 pub mod report;

@@ -12,10 +12,12 @@ use anyhow::Result;
 use ballast_api::SystemClock;
 use ballast_injector::{
     ExitStatus, InjectorError,
+    campaign::{self, cli::CampaignArgs, run},
     cli::{Cli, Command, Common, RestoreArgs},
     console::{Console, print_json, print_line, warn},
     journal::Journal,
     kinds::Kind,
+    manual,
     process::{janitor, supervisor, worker},
     report::Log,
     restore::{Restored, restore},
@@ -27,7 +29,15 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Cpu(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Pause(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::Campaign(arguments) => campaign(&arguments),
         Command::Restore(arguments) => restore_all(&arguments),
+        Command::Man { subcommand } => manual::write_page(subcommand.as_deref(), &mut io::stdout())
+            .map(|()| ExitStatus::Done)
+            .map_err(Into::into),
+        Command::Completions { shell } => {
+            manual::write_completions(shell, &mut io::stdout());
+            Ok(ExitStatus::Done)
+        }
         Command::Worker => worker::run(BufReader::new(io::stdin()), &mut io::stdout(), &SystemClock)
             .map(|()| ExitStatus::Done),
         Command::Janitor { id, at_most, state_dir } => {
@@ -52,6 +62,25 @@ fn inject(common: &Common, kind: Box<dyn Kind>) -> Result<ExitStatus> {
     }
     let mut console = Console::new(common.json, log);
     Ok(supervisor::run(&common.request(kind), &hierarchy, &SystemClock, &mut console)?.into())
+}
+
+fn campaign(arguments: &CampaignArgs) -> Result<ExitStatus> {
+    if arguments.example {
+        print_line(campaign::EXAMPLE.trim_end());
+        return Ok(ExitStatus::Done);
+    }
+    let campaign = match arguments.campaign() {
+        Ok(campaign) => campaign,
+        Err(problems) => {
+            problems.iter().for_each(|problem| warn(problem));
+            return Ok(ExitStatus::Usage);
+        }
+    };
+    if arguments.dry_run {
+        run::print_schedule(&campaign, arguments.json);
+        return Ok(ExitStatus::Done);
+    }
+    Ok(run::run(&campaign, arguments)?)
 }
 
 fn restore_all(arguments: &RestoreArgs) -> Result<ExitStatus> {

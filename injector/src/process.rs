@@ -9,5 +9,7 @@ mod course;
 mod giver;
 mod messages;
 mod scene;
-mod sources;
+pub(crate) mod sources;
 mod worker_handle;
+
+pub(crate) use worker_handle::own_program;

@@ -30,6 +30,8 @@ pub enum Ending {
     TargetGone,
     /// The worker was killed from outside.
     WorkerKilled,
+    /// A guard stopped it.
+    Guarded,
 }
 
 impl fmt::Display for Ending {
@@ -40,6 +42,7 @@ impl fmt::Display for Ending {
             Self::Interrupted => "interrupted by a signal",
             Self::TargetGone => "the target is gone, or has no process any more",
             Self::WorkerKilled => "the worker was killed from outside",
+            Self::Guarded => "a guard stopped it",
         })
     }
 }
@@ -49,6 +52,9 @@ impl fmt::Display for Ending {
 pub struct Injection {
     /// Unique on this machine.
     pub id: String,
+    /// As its owner calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// `inside`, `beside` or `node`.
     pub place: &'static str,
     /// The cgroup concerned; absent for the whole node.
@@ -78,6 +84,9 @@ pub struct Report {
     pub achieved_each_second: Vec<f64>,
     /// Why it ended.
     pub ending: Ending,
+    /// What the guard saw that stopped it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<String>,
 }
 
 impl fmt::Display for Injection {
@@ -94,7 +103,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Dose { intensity, intensity_basis, unit, requested, .. } = &self.injection.dose;
         let share = self.achieved / requested;
-        writeln!(f, "{}: {}", self.injection, self.ending)?;
+        let guard = self.guard.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        writeln!(f, "{}: {}{guard}", self.injection, self.ending)?;
         writeln!(f, "  requested  {} ({intensity}, {intensity_basis})", unit.show(*requested))?;
         write!(f, "  achieved   {}, {:.1} % of the dose", unit.show(self.achieved), 100.0 * share)?;
         let seconds = || self.achieved_each_second.iter().copied();

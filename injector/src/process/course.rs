@@ -20,11 +20,13 @@ pub(super) struct Course {
     last: Reading,
     second_began: Reading,
     each_second: Vec<f64>,
+    /// Why a guard has stopped it.
+    pub(super) guard: Option<String>,
 }
 
 impl Course {
     pub(super) fn new(injection: Injection, start: Reading) -> Self {
-        Self { injection, start, last: start, second_began: start, each_second: Vec::new() }
+        Self { injection, start, last: start, second_began: start, each_second: Vec::new(), guard: None }
     }
 
     /// Takes note of how far it is; with nothing new, the last reading stays.
@@ -60,6 +62,7 @@ impl Course {
             achieved: self.last.dose_since(self.start),
             achieved_each_second: self.each_second,
             ending,
+            guard: self.guard,
             injection: self.injection,
         }
     }

@@ -85,11 +85,15 @@ impl Giver {
         }
     }
 
-    /// Ends the dose now.
-    pub(super) fn end(&mut self) -> Result<(), InjectorError> {
+    /// Ends the dose now, and answers when that was. A worker does nothing any more once it is killed, though one that is
+    /// throttled may take until its next period to be gone.
+    pub(super) fn end(&mut self) -> Result<Duration, InjectorError> {
         match self {
-            Self::Worker(employed) => employed.worker.kill(),
-            Self::Act(acting) => acting.act.end(),
+            Self::Worker(employed) => {
+                let killed = clocks::monotonic();
+                employed.worker.kill().map(|()| killed)
+            }
+            Self::Act(acting) => acting.act.end().map(|()| clocks::monotonic()),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Order {
 /// From worker to supervisor, on its standard output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "message", deny_unknown_fields)]
-pub(super) enum Message {
+pub(crate) enum Message {
     /// It can be moved into a cgroup and take an order.
     Ready,
     /// The load begins.
@@ -50,7 +50,7 @@ pub(super) enum Message {
 
 /// By which a dose is measured: the integral of what was given over time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// `CLOCK_MONOTONIC`, which all processes share.
     pub(super) monotonic: Duration,
     /// What was given until then, in the dose's unit times seconds: core-seconds, bytes, operations.

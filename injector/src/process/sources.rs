@@ -11,7 +11,7 @@ use crate::error::InjectorError;
 
 /// Something happened.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// The worker says something.
     Worker(Message),
     /// The worker is dead, or talks nonsense.
@@ -20,11 +20,13 @@ pub(super) enum Event {
     Signal,
     /// Standard input has ended.
     StdinClosed,
+    /// A guard has tripped, and why.
+    Guard(String),
 }
 
 /// Turns the signals that ask for an end into events. To be called before other threads are started: they inherit the
 /// mask (children of `std::process` do not).
-pub(super) fn watch_signals(events: Sender<Event>) -> Result<(), InjectorError> {
+pub(crate) fn watch_signals(events: Sender<Event>) -> Result<(), InjectorError> {
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
     signals
         .thread_block()
@@ -38,7 +40,7 @@ pub(super) fn watch_signals(events: Sender<Event>) -> Result<(), InjectorError> 
 }
 
 /// Reads standard input to its end, and tells of it.
-pub(super) fn watch_stdin(events: Sender<Event>) {
+pub(crate) fn watch_stdin(events: Sender<Event>) {
     thread::spawn(move || {
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         let _ = events.send(Event::StdinClosed);

@@ -24,6 +24,7 @@ use crate::{
     clocks,
     console::warn,
     error::InjectorError,
+    guards::Guards,
     journal::{Entry, Journal},
     kinds::{Dose, Kind, Prepared, Situation, Work},
     place::{Camp, Place},
@@ -52,6 +53,10 @@ pub struct Request {
     pub kind: Box<dyn Kind>,
     /// From its first moment to its last.
     pub duration: Duration,
+    /// As its owner calls it.
+    pub label: Option<String>,
+    /// What ends it early.
+    pub guards: Guards,
     /// Whether the end of standard input ends the injection.
     pub until_stdin_closes: bool,
     /// Where the journal is.
@@ -81,12 +86,14 @@ pub fn run(
     let target = request.place.find(hierarchy)?;
     let situation = Situation { hierarchy, target: target.as_ref(), duration: request.duration };
     let Prepared { dose, work } = request.kind.prepare(&situation)?;
+    request.guards.check()?;
     raise_priority();
     let (events, inbox) = mpsc::channel();
     watch_signals(events.clone())?;
     if request.until_stdin_closes {
         watch_stdin(events.clone());
     }
+    request.guards.watch(&events);
     let id = new_id(clock)?;
     let camp = (!request.place.is_inside()).then(|| Camp::of(id.as_str()));
     let (giver, undo) = employ(request, target.as_ref(), work, camp.as_ref(), events)?;
@@ -207,6 +214,10 @@ impl Supervision<'_> {
                 }
                 Ok(Event::Signal) => return self.stop(course, Ending::Interrupted),
                 Ok(Event::StdinClosed) => return self.stop(course, Ending::StdinClosed),
+                Ok(Event::Guard(reason)) => {
+                    course.guard = Some(reason);
+                    return self.stop(course, Ending::Guarded);
+                }
                 Ok(Event::Worker(_)) | Err(_) => {}
             }
         }
@@ -230,6 +241,7 @@ impl Supervision<'_> {
                 Ok(Event::WorkerEnded) => return Err(InjectorError::BeforeStart(self.death()?)),
                 Ok(Event::Signal) => return Err(InjectorError::BeforeStart(Ending::Interrupted)),
                 Ok(Event::StdinClosed) => return Err(InjectorError::BeforeStart(Ending::StdinClosed)),
+                Ok(Event::Guard(_)) => return Err(InjectorError::BeforeStart(Ending::Guarded)),
                 Err(_) => return Err(InjectorError::StartTimeout { seconds: START_PATIENCE.as_secs() }),
             }
         }
@@ -255,6 +267,7 @@ impl Supervision<'_> {
     fn injection(&self, started_unix_nanos: u64) -> Injection {
         Injection {
             id: self.id.to_string(),
+            label: self.request.label.clone(),
             place: self.request.place.word(),
             target: self.target.map(|target| target.path().to_string()),
             dose: self.dose.clone(),
@@ -271,8 +284,8 @@ impl Supervision<'_> {
 
     fn stop(mut self, mut course: Course, ending: Ending) -> Result<Report, InjectorError> {
         course.note(self.giver.reading());
-        self.giver.end()?;
-        Ok(course.end(None, clocks::monotonic(), ending))
+        let ended = self.giver.end()?;
+        Ok(course.end(None, ended, ending))
     }
 
     /// Why the worker is dead, although nobody here has killed it.

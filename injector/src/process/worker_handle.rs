@@ -21,7 +21,7 @@ use super::{
 use crate::{clocks, error::InjectorError};
 
 /// This program as a child of its own: reading a pipe, and out of reach of the terminal's Ctrl-C.
-pub(super) fn own_program(arguments: &[&OsStr]) -> Result<Command, InjectorError> {
+pub(crate) fn own_program(arguments: &[&OsStr]) -> Result<Command, InjectorError> {
     let failed = |source| InjectorError::Process { operation: "find this program's own file", source };
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.args(arguments).stdin(Stdio::piped()).process_group(0);

@@ -1,0 +1,20 @@
+//! Campaigns: many injections, planned or drawn by chance, each an injection of its own with its own clean-up.
+//!
+//! ```text
+//! file or flags -> Plan -> schedule (pure, from a seed) -> one process of this program for each -> ground truth
+//! ```
+//!
+//! Must not know how an injection is done: it is asked for as a person would, on the command line.
+
+pub mod cli;
+mod draw;
+mod file;
+mod range;
+pub mod run;
+mod schedule;
+
+/// A campaign to begin with.
+pub const EXAMPLE: &str = include_str!("campaign/example.toml");
+
+pub use file::{Chance, Fixed, Plan};
+pub use schedule::{Scheduled, schedule};

@@ -1,0 +1,194 @@
+//! What happens when: drawn before anything is done, so that it can be looked at first, and done again.
+//!
+//! Pure. The same campaign comes to the same schedule on any machine.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    draw::Draw,
+    file::{Chance, Drawn, Fixed, MOST_INJECTIONS, Place, Plan},
+};
+
+/// Chance is drawn in milliseconds: finer is no use to anybody who reads it.
+const STEP_MS: u128 = 1;
+
+/// One injection, as it will be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Scheduled {
+    /// Counted from 1, in the order of their begins.
+    pub number: usize,
+    /// From the campaign's begin, in milliseconds.
+    pub at_ms: u64,
+    /// How long.
+    pub duration_ms: u64,
+    /// Its kind.
+    pub kind: String,
+    /// Its intensity; absent for kinds that have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intensity: Option<String>,
+    /// `target`, `beside` or `node`.
+    pub place: &'static str,
+    /// The cgroup concerned; absent for the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// Further options, as on the command line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+}
+
+impl Scheduled {
+    /// When it begins.
+    #[must_use]
+    pub fn at(&self) -> Duration {
+        Duration::from_millis(self.at_ms)
+    }
+
+    /// How it is asked for: the arguments of this program.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![self.kind.clone(), format!("--{}", self.place)];
+        arguments.extend(self.cgroup.clone());
+        if let Some(intensity) = &self.intensity {
+            arguments.extend(["--intensity".to_owned(), intensity.clone()]);
+        }
+        arguments.extend(["--duration".to_owned(), format!("{}ms", self.duration_ms)]);
+        arguments.extend(self.options.iter().cloned());
+        arguments
+    }
+}
+
+/// All injections of a campaign, in the order of their begins.
+#[must_use]
+pub fn schedule(plan: &Plan) -> Vec<Scheduled> {
+    let mut scheduled: Vec<_> = plan.fixed.iter().map(planned).collect();
+    for (number, chance) in (0..).zip(&plan.chances) {
+        scheduled.extend(by_chance(chance, plan.duration, Draw::new(plan.seed, number)));
+    }
+    scheduled.sort_by_key(|injection| injection.at_ms);
+    for (number, injection) in (1..).zip(&mut scheduled) {
+        injection.number = number;
+    }
+    scheduled
+}
+
+fn planned(fixed: &Fixed) -> Scheduled {
+    let Fixed { at, duration, kind, intensity, place, options } = fixed;
+    injection(*at, *duration, kind, intensity.clone(), place, options)
+}
+
+fn by_chance(chance: &Chance, end: Duration, mut draw: Draw) -> Vec<Scheduled> {
+    let mut drawn = Vec::new();
+    let mut earliest = Duration::ZERO;
+    while drawn.len() < MOST_INJECTIONS {
+        let at = earliest + draw.gap(chance.mean_gap);
+        let (kind, place) = (draw.one(&chance.kinds), draw.one(&chance.places));
+        let (duration, part) = (draw.time(chance.duration), draw.part());
+        let (Some(Drawn { kind, intensity, options }), Some(place)) = (kind, place) else { break };
+        if at > end {
+            break;
+        }
+        let intensity = intensity.as_ref().map(|range| range.at(part));
+        drawn.push(injection(at, duration, kind, intensity, place, options));
+        earliest = if chance.overlap { at } else { at + duration };
+    }
+    drawn
+}
+
+fn injection(
+    at: Duration,
+    duration: Duration,
+    kind: &str,
+    intensity: Option<String>,
+    place: &Place,
+    options: &BTreeMap<String, toml::Value>,
+) -> Scheduled {
+    let (place, cgroup) = match place {
+        Place::Target(cgroup) => ("target", Some(cgroup.clone())),
+        Place::Beside(cgroup) => ("beside", Some(cgroup.clone())),
+        Place::Node(_) => ("node", None),
+    };
+    let options = options.iter().flat_map(|(name, value)| option(name, value)).collect();
+    let (at_ms, duration_ms) = (whole_ms(at), whole_ms(duration));
+    Scheduled { number: 0, at_ms, duration_ms, kind: kind.to_owned(), intensity, place, cgroup, options }
+}
+
+fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / STEP_MS).unwrap_or(u64::MAX)
+}
+
+/// A flag that is `true` has no value; one that is `false` is not there.
+fn option(name: &str, value: &toml::Value) -> Vec<String> {
+    let flag = format!("--{name}");
+    match value {
+        toml::Value::Boolean(true) => vec![flag],
+        toml::Value::Boolean(false) => Vec::new(),
+        toml::Value::String(text) => vec![flag, text.clone()],
+        other => vec![flag, other.to_string()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn example() -> Plan {
+        Plan::parse(crate::campaign::EXAMPLE).unwrap()
+    }
+
+    #[test]
+    fn what_is_planned_is_asked_for_as_a_person_would() {
+        let plan = Plan { chances: Vec::new(), ..example() };
+        let asked: Vec<_> = schedule(&plan).iter().map(|injection| injection.arguments().join(" ")).collect();
+        assert_eq!(
+            asked,
+            [
+                "cpu --target ballast-demo/geo --intensity 80% --duration 20000ms --threads 4",
+                "pause --target ballast-demo/rate --duration 2000ms",
+            ]
+        );
+    }
+
+    #[test]
+    fn gaps_are_as_long_as_they_should_be_on_the_average() {
+        let mut plan = example();
+        plan.fixed.clear();
+        plan.duration = Duration::from_secs(86_400);
+        plan.chances[0].overlap = true;
+        let scheduled = schedule(&plan);
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let mean = 86_400.0 / scheduled.len() as f64;
+        // 4320 expected: the standard error is 1.5 %.
+        assert!((mean - 20.0).abs() < 1.2, "{mean}");
+        let on_the_node = scheduled.iter().filter(|injection| injection.place == "node").count();
+        assert!((1200..1700).contains(&on_the_node), "a third: {on_the_node}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_seed_comes_to_the_same(seed in any::<u64>()) {
+            let plan = Plan { seed, ..example() };
+            prop_assert_eq!(schedule(&plan), schedule(&plan));
+            let another = Plan { seed: seed.wrapping_add(1), ..example() };
+            prop_assert_ne!(schedule(&plan), schedule(&another));
+        }
+
+        #[test]
+        fn what_may_not_overlap_does_not(seed in any::<u64>()) {
+            let mut plan = Plan { seed, ..example() };
+            plan.fixed.clear();
+            let scheduled = schedule(&plan);
+            for pair in scheduled.windows(2) {
+                prop_assert!(pair[0].at_ms + pair[0].duration_ms <= pair[1].at_ms + 1);
+                prop_assert_eq!(pair[0].number + 1, pair[1].number);
+            }
+            for injection in &scheduled {
+                prop_assert!(injection.at() <= plan.duration);
+                prop_assert!((5_000..=20_000).contains(&injection.duration_ms));
+            }
+        }
+    }
+}

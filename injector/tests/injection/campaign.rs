@@ -1,0 +1,127 @@
+//! Campaigns: what was scheduled happens, is told, and ends with the campaign.
+
+use std::{
+    fs,
+    process::{Child, Command, Output, Stdio},
+};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::{PROGRAM, Stage, await_true, signal};
+
+/// Two injections of the stage's own target, at once and half a second later.
+fn plan(stage: &Stage, first_lasts: &str) -> String {
+    let target = stage.cgroup.path();
+    let path = stage.folder.path().join("campaign.toml");
+    let text = format!(
+        "name = \"two\"\nduration = \"1m\"\n\
+         [[injection]]\nat = \"0s\"\nkind = \"cpu\"\ntarget = \"{target}\"\nintensity = \"20%\"\nduration = \"{first_lasts}\"\n\
+         [[injection]]\nat = \"500ms\"\nkind = \"pause\"\ntarget = \"{target}\"\nduration = \"300ms\"\n"
+    );
+    fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+fn campaign(stage: &Stage, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.arg("campaign").args(arguments).arg("--state-dir").arg(stage.state_dir()).stdout(Stdio::piped());
+    command
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn assert_nothing_left(stage: &Stage) {
+    let left = || stage.left([crate::support::NOBODY; 3]);
+    await_true("nothing is left", || left().is_empty(), || format!("{:?}", left()));
+}
+
+#[test]
+fn what_is_planned_happens_and_is_the_ground_truth() {
+    let Some(mut stage) = Stage::set("campaign") else { return };
+    stage.occupy("sleep", &["600"]);
+    let (file, log) = (plan(&stage, "1s"), stage.folder.path().join("truth.jsonl"));
+    let output = campaign(&stage, &[&file, "--json", "--log", log.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = lines(&output);
+    let events: Vec<_> = told.iter().map(|line| (line["event"].as_str().unwrap(), &line["number"])).collect();
+    let (one, two) = (Value::from(1), Value::from(2));
+    assert_eq!(
+        events,
+        [
+            ("started", &one),
+            ("started", &two),
+            ("ended", &two),
+            ("ended", &one),
+            ("campaign_ended", &Value::Null)
+        ]
+    );
+    assert_eq!((&told[4]["completed"], &told[4]["failed"]), (&Value::from(2), &Value::from(0)));
+    let nanos = |line: &Value| line["started_unix_nanos"].as_u64().unwrap();
+    let apart = nanos(&told[1]) - nanos(&told[0]);
+    assert!((300_000_000..900_000_000).contains(&apart), "{apart} ns from one begin to the next");
+    let truth = fs::read_to_string(&log).unwrap();
+    let labels: Vec<Value> =
+        truth.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["label"].clone()).collect();
+    assert_eq!(labels, ["two#2", "two#1"], "in the order of their ends");
+    assert_nothing_left(&stage);
+}
+
+fn begin_a_long_one(stage: &Stage) -> Child {
+    let child = campaign(stage, &[&plan(stage, "10m"), "--json"]).spawn().unwrap();
+    await_true("it is there", || stage.cgroup.pids().unwrap().len() > 1, || "not begun".to_owned());
+    child
+}
+
+#[test]
+fn whatever_ends_a_campaign_ends_all_of_it() {
+    let Some(mut stage) = Stage::set("campaigns_end") else { return };
+    let inhabitant = stage.occupy("sleep", &["600"]);
+    for (asked, code) in [(Signal::SIGINT, Some(7)), (Signal::SIGKILL, None)] {
+        let mut child = begin_a_long_one(&stage);
+        signal(child.id(), asked);
+        assert_eq!(child.wait().unwrap().code(), code, "{asked}");
+        await_true(
+            "the target is alone",
+            || stage.cgroup.pids().unwrap() == [inhabitant],
+            || format!("{:?}", stage.cgroup.pids()),
+        );
+        assert_nothing_left(&stage);
+    }
+}
+
+#[test]
+fn a_dry_run_is_the_same_each_time_and_does_nothing() {
+    let Some(stage) = Stage::set("dry") else { return };
+    let run = |seed: &str| {
+        let random = ["--random", "--kinds", "cpu=20%..90%,pause", "--targets", "a,b", "--duration", "10m"];
+        let output = campaign(&stage, &[&random[..], &["--seed", seed, "--dry-run", "--json"]].concat())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        lines(&output)
+    };
+    let first = run("5");
+    assert!(first.len() > 5 && first == run("5"));
+    assert_ne!(first, run("6"));
+    assert!(!stage.state_dir().exists(), "something was begun");
+}
+
+#[test]
+fn one_that_fails_is_told_and_the_others_go_on() {
+    let Some(stage) = Stage::set("campaign_fails") else { return };
+    let text = fs::read_to_string(plan(&stage, "300ms")).unwrap();
+    let path = stage.folder.path().join("fails.toml");
+    // The second target is not there.
+    let (head, tail) = text.split_at(text.rfind("target = ").unwrap());
+    let tail = tail.replacen(stage.cgroup.path().as_str(), "ballast-test-none", 1);
+    fs::write(&path, format!("{head}{tail}")).unwrap();
+    let output = campaign(&stage, &[path.to_str().unwrap(), "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let last = lines(&output).pop().unwrap();
+    assert_eq!((&last["completed"], &last["failed"]), (&Value::from(1), &Value::from(1)), "{last}");
+    assert_nothing_left(&stage);
+}
