@@ -2,17 +2,24 @@
 //!
 //! By the kernel's freezer: the processes cannot notice, nor catch it as they can a signal.
 
+use std::time::Duration;
+
 use ballast_kernel::{CgroupPath, Freezer};
 use clap::Args;
 
 use super::{Act, Dose, Kind, Prepared, Situation, Work};
 use crate::{
+    clocks,
     error::InjectorError,
     intensity::Basis,
     report::Ending,
     undo::{MOUNTINFO, Undo},
     unit::Unit,
 };
+
+/// How long processes may take to be stopped before the time counts.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Options of the kind `pause`: there are none, a process is stopped or it is not.
 #[derive(Debug, Clone, Args)]
@@ -68,7 +75,13 @@ impl Act for Pausing {
     }
 
     fn begin(&mut self) -> Result<(), InjectorError> {
-        Ok(self.freezer.freeze(true)?)
+        self.freezer.freeze(true)?;
+        // The time counts from when all are stopped. One in the midst of a long call may take longer: the report tells.
+        let patience = clocks::monotonic() + PATIENCE;
+        while !self.freezer.is_frozen()? && clocks::monotonic() < patience {
+            clocks::sleep_until(clocks::monotonic() + LOOK_AGAIN);
+        }
+        Ok(())
     }
 
     fn in_force(&mut self) -> Result<f64, InjectorError> {
