@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     intensity::Intensity,
+    load::{self, cli::LoadArgs},
     process::supervisor::{MOST_THREADS, Request},
 };
 
@@ -36,6 +37,7 @@ const EXAMPLES: &str = "\
 Examples:
   ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s
   ballast-injector cpu --target docker/3f2a9c --intensity 0.4 --duration 5m --json
+  ballast-injector load http://127.0.0.1:8080/ --rate 200 --duration 20s
   ballast-injector restore
 ";
 
@@ -69,6 +71,13 @@ pub enum Command {
     /// file is left; only where supervisor and janitor are both killed, a journal entry stays until `restore`.
     #[command(after_help = format!("{CPU_EXAMPLES}\n{EXIT_CODES}"))]
     Cpu(CpuArgs),
+    /// Send HTTP requests at a given rate, whether or not they are answered in time: a change of the workload
+    ///
+    /// An open loop, as many users are one: each request is sent when it is due, and its latency counts from that moment,
+    /// also while it waits for a free connection. So a service that stalls shows it in every request of that time. One
+    /// thread; 20,000 requests/s and more where the machine has a core to spare.
+    #[command(after_help = format!("{}\n{EXIT_CODES}", load::cli::EXAMPLES))]
+    Load(Box<LoadArgs>),
     /// Remove what injections left behind, where every one of their processes was killed
     ///
     /// Running injections are left alone. The next injection does the same when it starts.

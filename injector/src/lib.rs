@@ -36,6 +36,7 @@ pub mod dose;
 pub mod error;
 pub mod intensity;
 pub mod journal;
+pub mod load;
 pub mod process;
 pub mod report;
 pub mod restore;

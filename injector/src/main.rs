@@ -14,6 +14,7 @@ use ballast_injector::{
     cli::{Cli, Command, CpuArgs, RestoreArgs},
     console::{Console, print_json, print_line, warn},
     journal::Journal,
+    load,
     process::{janitor, supervisor, worker},
     report::Log,
     restore::{Restored, restore},
@@ -24,6 +25,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Cpu(arguments) => cpu(&arguments),
+        Command::Load(arguments) => load::run(&arguments, &SystemClock),
         Command::Restore(arguments) => restore_all(&arguments),
         Command::Worker => worker::run(BufReader::new(io::stdin()), &mut io::stdout(), &SystemClock)
             .map(|()| ExitStatus::Done),

@@ -1,0 +1,248 @@
+//! What was asked of a workload, what was achieved, how it ended: the ground truth about it.
+//!
+//! Pure. Must not know how requests are sent.
+
+use std::fmt;
+
+use ballast_api::UnixNanos;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::{
+    cli::Plan,
+    engine::Outcome,
+    schedule::Gaps,
+    shape::Shape,
+    tally::{Errors, Second, Statuses},
+    target::Target,
+};
+use crate::report::Ending;
+
+/// Below this share of the due requests the report says that the rate was not reached.
+const REACHED: f64 = 0.98;
+
+/// One workload, known before its first request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Workload {
+    /// What kind of injection: `load`.
+    pub kind: &'static str,
+    /// Unique on this machine.
+    pub id: String,
+    /// The URL.
+    pub target: String,
+    /// Where it led.
+    pub address: String,
+    /// GET and so on.
+    pub method: String,
+    /// The rate over time.
+    #[serde(flatten)]
+    pub shape: Shape,
+    /// How requests are spaced.
+    pub gaps: Gaps,
+    /// Of spaces and bursts.
+    pub seed: u64,
+    /// The most.
+    pub connections: u32,
+    /// The most requests that wait for one.
+    pub queue: usize,
+    /// Of a request.
+    pub timeout_seconds: f64,
+    /// As asked.
+    pub duration_requested_seconds: f64,
+    /// When time 0 of the schedule was.
+    pub started_unix_nanos: u64,
+}
+
+impl Workload {
+    /// What is about to begin.
+    #[must_use]
+    pub fn new(plan: &Plan, target: &Target, now: UnixNanos) -> Self {
+        Self {
+            kind: "load",
+            id: format!("{}-{}", std::process::id(), now.0 / 1_000_000),
+            target: target.url.clone(),
+            address: target.address.to_string(),
+            method: target.method.clone(),
+            shape: plan.shape.clone(),
+            gaps: plan.gaps,
+            seed: plan.seed,
+            connections: plan.limits.connections,
+            queue: plan.limits.queue,
+            timeout_seconds: plan.limits.timeout.as_secs_f64(),
+            duration_requested_seconds: plan.limits.duration.as_secs_f64(),
+            started_unix_nanos: now.0,
+        }
+    }
+}
+
+/// Times in seconds, exact to three digits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// Half of all were at most this.
+    pub p50: f64,
+    #[allow(missing_docs, reason = "as the first")]
+    pub p90: f64,
+    #[allow(missing_docs, reason = "as the first")]
+    pub p99: f64,
+    #[allow(missing_docs, reason = "as the first")]
+    pub p99_9: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+impl Percentiles {
+    /// Absent when nothing was recorded.
+    fn of(histogram: &Histogram<u64>) -> Option<Self> {
+        let at = |quantile| seconds(histogram.value_at_quantile(quantile).min(histogram.max()));
+        let max = seconds(histogram.max());
+        let some = Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p99_9: at(0.999), max };
+        (!histogram.is_empty()).then_some(some)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "three digits are exact")]
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+/// One workload that is over. Every request is answered or among the errors.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// What was asked.
+    #[serde(flatten)]
+    pub workload: Workload,
+    /// When the last request could be sent.
+    pub ended_unix_nanos: u64,
+    /// From time 0 of the schedule until then.
+    pub duration_seconds: f64,
+    /// Requests that were due.
+    pub requested: u64,
+    /// Requests that were sent.
+    pub sent: u64,
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Due, per second.
+    pub requested_rate: f64,
+    /// Sent, per second.
+    pub sent_rate: f64,
+    /// Answered within the duration, per second.
+    pub answered_rate: f64,
+    /// Answers by class of status.
+    pub statuses: Statuses,
+    /// Requests without an answer, by reason.
+    pub errors: Errors,
+    /// From the moment at which an answered request was due to the end of its answer.
+    pub latency_seconds: Option<Percentiles>,
+    /// From the first byte of an answered request to the end of its answer.
+    pub service_seconds: Option<Percentiles>,
+    /// From the moment at which a sent request was due to its first byte.
+    pub send_error_seconds: Option<Percentiles>,
+    /// Each second of the duration, and those in which answers were waited for.
+    pub each_second: Vec<Second>,
+    /// Why it ended.
+    pub ending: Ending,
+}
+
+impl Report {
+    /// Sums up.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 requests")]
+    pub fn new(workload: Workload, outcome: &Outcome) -> Self {
+        let Outcome { tally, sending, ending } = outcome;
+        let lasted = sending.as_secs_f64();
+        let per_second = |count: u64| if lasted > 0.0 { count as f64 / lasted } else { 0.0 };
+        let nanos = u64::try_from(sending.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            ended_unix_nanos: workload.started_unix_nanos.saturating_add(nanos),
+            workload,
+            duration_seconds: lasted,
+            requested: tally.requested,
+            sent: tally.sent,
+            answered: tally.answered,
+            requested_rate: per_second(tally.requested),
+            sent_rate: per_second(tally.sent),
+            answered_rate: per_second(tally.answered_in_time),
+            statuses: tally.statuses,
+            errors: tally.errors,
+            latency_seconds: Percentiles::of(&tally.latency),
+            service_seconds: Percentiles::of(&tally.service),
+            send_error_seconds: Percentiles::of(&tally.send_error),
+            each_second: tally.seconds.clone(),
+            ending: *ending,
+        }
+    }
+}
+
+/// Five columns in milliseconds.
+struct Row<'a>(&'a str, Option<Percentiles>);
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name, times) = self;
+        write!(f, "\n  {name:<12}")?;
+        let Some(Percentiles { p50, p90, p99, p99_9, max }) = times else { return write!(f, "none") };
+        for (column, seconds) in [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p99_9), ("max", max)] {
+            write!(f, " {column} {:<9.3}", 1000.0 * seconds)?;
+        }
+        write!(f, " ms")
+    }
+}
+
+/// Names and counts; those of zero are left out.
+fn list(counts: &[(&str, u64)]) -> String {
+    let shown = counts.iter().filter(|(_, count)| *count > 0);
+    let shown: Vec<String> = shown.map(|(name, count)| format!("{count} {name}")).collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+}
+
+impl fmt::Display for Report {
+    #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 requests")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Workload { target, method, duration_requested_seconds, .. } = &self.workload;
+        writeln!(f, "load on {method} {target}: {}", self.ending)?;
+        writeln!(f, "  requested   {} requests, {:.1}/s", self.requested, self.requested_rate)?;
+        writeln!(f, "  sent        {} requests, {:.1}/s", self.sent, self.sent_rate)?;
+        write!(
+            f,
+            "  answered    {} requests, {:.1}/s within the duration",
+            self.answered, self.answered_rate
+        )?;
+        if (self.sent as f64) < REACHED * self.requested as f64 {
+            write!(
+                f,
+                "\n              fewer than requested: all connections were busy, or none could be opened"
+            )?;
+        }
+        let Statuses { success, redirect, client_error, server_error, other } = self.statuses;
+        let statuses = [
+            ("2xx", success),
+            ("3xx", redirect),
+            ("4xx", client_error),
+            ("5xx", server_error),
+            ("others", other),
+        ];
+        write!(f, "\n  statuses    {}", list(&statuses))?;
+        let Errors { connect, timeout, closed, malformed, dropped, unsent, unfinished } = self.errors;
+        let errors = [
+            ("not connected", connect),
+            ("timed out", timeout),
+            ("closed", closed),
+            ("malformed", malformed),
+            ("dropped (queue full)", dropped),
+            ("unsent (queued at the end)", unsent),
+            ("unfinished at the end", unfinished),
+        ];
+        write!(f, "\n  errors      {}", list(&errors))?;
+        write!(f, "{}", Row("latency", self.latency_seconds))?;
+        write!(f, "{}", Row("service time", self.service_seconds))?;
+        write!(f, "{}", Row("send error", self.send_error_seconds))?;
+        if self.each_second.len() > 1 {
+            write!(f, "\n  each second requested, sent, answered, failed:")?;
+            for (number, second) in self.each_second.iter().enumerate() {
+                let Second { requested, sent, answered, failed } = second;
+                write!(f, "\n    {:>4} s {requested:>8} {sent:>8} {answered:>8} {failed:>8}", number + 1)?;
+            }
+        }
+        write!(f, "\n  duration    {:.3} s of {duration_requested_seconds:.3} s", self.duration_seconds)
+    }
+}
