@@ -2,15 +2,18 @@
 //!
 //! For `scripts/load-check`: what is measured against it is the load generator. Must not know who asks.
 //!
-//! Prints its address, and ends when its standard input does.
+//! Usage: `trivial_server [MICROSECONDS]`: the CPU time to spend on each request beside the kernel's own [default: 0]. Prints
+//! its address, and ends when its standard input does.
 
 use std::{
     collections::HashMap,
     io::{self, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     os::fd::AsFd,
+    time::Duration,
 };
 
+use ballast_injector::clocks;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!";
@@ -27,8 +30,8 @@ struct Client {
 }
 
 impl Client {
-    /// Answers what has come; false when the client is gone, or does not read its answers.
-    fn serve(&mut self, buffer: &mut [u8]) -> bool {
+    /// Answers what has come, after so much work each; false when the client is gone, or does not read its answers.
+    fn serve(&mut self, buffer: &mut [u8], work: Duration) -> bool {
         let length = match self.socket.read(buffer) {
             Ok(0) => return false,
             Ok(length) => length,
@@ -42,6 +45,7 @@ impl Client {
             };
             if self.matched == END_OF_HEAD.len() {
                 self.matched = 0;
+                burn(work);
                 if self.socket.write_all(ANSWER).is_err() {
                     return false;
                 }
@@ -51,7 +55,16 @@ impl Client {
     }
 }
 
+fn burn(work: Duration) {
+    if !work.is_zero() {
+        let end = clocks::thread_cpu() + work;
+        while clocks::thread_cpu() < end {}
+    }
+}
+
 fn main() -> io::Result<()> {
+    let micros = std::env::args().nth(1).map_or(Ok(0), |text| text.parse());
+    let micros = micros.map_err(|_| io::Error::other("usage: trivial_server [MICROSECONDS]"))?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     writeln!(io::stdout(), "{}", listener.local_addr()?)?;
@@ -59,10 +72,10 @@ fn main() -> io::Result<()> {
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
     let stdin = io::stdin();
     epoll.add(stdin.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, STDIN))?;
-    serve(&listener, &epoll)
+    serve(&listener, &epoll, Duration::from_micros(micros))
 }
 
-fn serve(listener: &TcpListener, epoll: &Epoll) -> io::Result<()> {
+fn serve(listener: &TcpListener, epoll: &Epoll, work: Duration) -> io::Result<()> {
     let (mut clients, mut next_key) = (HashMap::new(), STDIN + 1);
     let mut buffer = vec![0; 16 << 10];
     let mut events = [EpollEvent::empty(); 256];
@@ -88,7 +101,7 @@ fn serve(listener: &TcpListener, epoll: &Epoll) -> io::Result<()> {
                     }
                 }
                 key => {
-                    if clients.get_mut(&key).is_some_and(|client| !client.serve(&mut buffer)) {
+                    if clients.get_mut(&key).is_some_and(|client| !client.serve(&mut buffer, work)) {
                         clients.remove(&key);
                     }
                 }

@@ -111,10 +111,16 @@ impl Connection {
         match self.phase {
             Phase::Connecting { intended, .. } => match self.socket.take_error() {
                 Ok(None) if self.socket.peer_addr().is_err() => Next::Wait,
-                Ok(None) => self.send(intended, shared),
+                Ok(None) => {
+                    let next = self.send(intended, shared);
+                    self.read_at_once(next, ended, shared)
+                }
                 Ok(Some(_)) | Err(_) => self.fail(Failure::Connect, shared),
             },
-            Phase::Writing { flight, written } => self.write(flight, written, shared),
+            Phase::Writing { flight, written } => {
+                let next = self.write(flight, written, shared);
+                self.read_at_once(next, ended, shared)
+            }
             Phase::Reading { flight } => self.read(flight, ended, shared),
             // An idle connection has nothing to say: it ends, or sends what nobody asked for.
             Phase::Idle => match self.socket.read(&mut shared.buffer) {
@@ -138,6 +144,14 @@ impl Connection {
         }
         self.phase = Phase::Reading { flight };
         Next::Wait
+    }
+
+    /// Goes on with reading once all is written: of what came before, the kernel has told already.
+    fn read_at_once(&mut self, next: Next, ended: bool, shared: &mut Shared) -> Next {
+        match self.phase {
+            Phase::Reading { flight } if next == Next::Wait => self.read(flight, ended, shared),
+            _ => next,
+        }
     }
 
     fn read(&mut self, flight: Flight, ended: bool, shared: &mut Shared) -> Next {

@@ -25,6 +25,9 @@ const BUFFER: usize = 64 << 10;
 /// A sleep ends this early, in nanoseconds, and the rest is spent looking for answers: waking up takes some time.
 const EARLY: u64 = 20_000;
 
+/// The longest time, in nanoseconds, that what is due is left alone while there is no connection for it.
+const LAZY: u64 = 1_000_000;
+
 /// What the loop needs to know.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -206,12 +209,19 @@ impl<'a> Engine<'a> {
 
     /// Waits until something happens or the next request is due.
     fn take_events(&mut self, due: u64) -> io::Result<()> {
+        // What is due while all connections are busy can do nothing but queue up, and may do so a little later.
+        let due = if self.pool.is_exhausted() { due.max(self.shared.ticker.nanos() + LAZY) } else { due };
         let wake = due.saturating_sub(EARLY).min(self.next_tick).min(self.next_sweep);
         let may_wait = wake > self.shared.ticker.nanos();
         if may_wait {
             self.alarm.set(wake, &self.shared.ticker)?;
         }
-        for index in 0..self.pool.wait(may_wait)? {
+        let events = self.pool.wait(may_wait)?;
+        if self.pool.is_exhausted() {
+            // Before a connection becomes free: whether the queue has room is judged as of the moment that each was due.
+            self.send_due(self.shared.ticker.nanos().min(nanos(self.limits.duration)));
+        }
+        for index in 0..events {
             let Some((slot, ended)) = self.pool.event(index) else { continue };
             let Some(connection) = self.pool.at(slot) else { continue };
             let was_idle = connection.busy_since().is_none();

@@ -57,6 +57,11 @@ impl Pool {
         !self.free.is_empty()
     }
 
+    /// Whether no request can be taken.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.idle.is_empty() && self.free.is_empty()
+    }
+
     /// Puts a new connection into a free slot, and has the kernel tell of it.
     pub(super) fn add(&mut self, connection: Connection) -> io::Result<()> {
         let slot = self.free.pop().ok_or_else(|| io::Error::other("no room"))?;

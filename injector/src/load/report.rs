@@ -80,11 +80,11 @@ impl Workload {
 pub struct Percentiles {
     /// Half of all were at most this.
     pub p50: f64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// Nine of ten were at most this.
     pub p90: f64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// 99 of 100 were at most this.
     pub p99: f64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// 999 of 1000 were at most this.
     pub p99_9: f64,
     /// The longest.
     pub max: f64,

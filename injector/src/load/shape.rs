@@ -176,9 +176,9 @@ impl Piece {
         for _ in 0..MOST_STEPS {
             let beyond = self.integral(guess) - requests;
             if beyond > 0.0 {
-                after = guess
+                after = guess;
             } else {
-                before = guess
+                before = guess;
             }
             let newton = guess - beyond / (middle - half * (TAU * guess / period).cos());
             let next =

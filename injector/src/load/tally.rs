@@ -42,19 +42,19 @@ pub enum Failure {
 /// Requests without an answer, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Errors {
-    /// See [`Failure`], as all others.
+    /// No connection could be opened.
     pub connect: u64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// The answer did not come in time.
     pub timeout: u64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// The connection ended before the answer did.
     pub closed: u64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// What came was no answer.
     pub malformed: u64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// Never sent: the queue was full.
     pub dropped: u64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// Never sent: in the queue at the end.
     pub unsent: u64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// Sent, and the load was ended before the answer came.
     pub unfinished: u64,
 }
 
@@ -82,16 +82,16 @@ impl Errors {
 /// Answers by class of status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Statuses {
-    /// 200 to 299, and so on.
+    /// 200 to 299.
     #[serde(rename = "2xx")]
     pub success: u64,
-    /// Redirects are not followed.
+    /// 300 to 399: redirects are not followed.
     #[serde(rename = "3xx")]
     pub redirect: u64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// 400 to 499.
     #[serde(rename = "4xx")]
     pub client_error: u64,
-    #[allow(missing_docs, reason = "as the first")]
+    /// 500 to 599.
     #[serde(rename = "5xx")]
     pub server_error: u64,
     /// 600 and more, which HTTP does not know.

@@ -1,7 +1,8 @@
 //! What servers answer, or do not.
 
 use std::{
-    net::TcpListener,
+    io::Write,
+    net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -100,6 +101,32 @@ fn garbage_is_counted_as_malformed() {
         let report = report(&server.url(), HUNDRED);
         assert_eq!(count(&report["errors"]["malformed"]), 100, "{garbage:.20}: {report}");
     }
+}
+
+#[test]
+fn a_request_that_is_sent_in_pieces_arrives() {
+    // More than one read of the server's, and perhaps more than one write of ours.
+    let body = "x".repeat(100_000);
+    let server = Server::start(|_, _| Reply::keep(OK));
+    let report = report(&server.url(), &format!("{HUNDRED} --connections 100 --method POST --body {body}"));
+    assert_eq!(count(&report["answered"]), 100, "{report}");
+}
+
+#[test]
+fn a_server_that_speaks_first_is_malformed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let greeting = std::thread::spawn(move || {
+        let greet = |socket: std::io::Result<TcpStream>| {
+            let mut socket = socket.unwrap();
+            let _ = socket.write_all(b"220 mail ready\r\n");
+            socket
+        };
+        listener.incoming().take(10).map(greet).collect::<Vec<_>>()
+    });
+    let report = report(&url, "--rate 20 --gaps uniform --duration 500ms --timeout 5s");
+    assert_eq!(count(&report["errors"]["malformed"]), 10, "{report}");
+    assert_eq!(greeting.join().unwrap().len(), 10);
 }
 
 #[test]

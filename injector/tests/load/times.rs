@@ -19,7 +19,8 @@ fn a_stall_shows_in_every_request_that_was_due_meanwhile() {
     // 40 of 400 waited at least 200 ms, which is the tenth that p90 begins; half of the stalled at least 150 ms.
     assert!(number(&latency["p90"]) > 0.15, "{report}");
     assert!(number(&latency["max"]) > 0.25, "{report}");
-    assert!(number(&service["p99"]) < 0.15 && number(&service["max"]) > 0.25, "{report}");
+    // The one request that was under way is all that service times tell of it.
+    assert!(number(&service["p90"]) < 0.1 && number(&service["max"]) > 0.25, "{report}");
     assert!(number(&report["send_error_seconds"]["p90"]) > 0.15, "{report}");
 }
 
