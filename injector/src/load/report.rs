@@ -21,6 +21,9 @@ use crate::report::Ending;
 /// Below this share of the due requests the report says that the rate was not reached.
 const REACHED: f64 = 0.98;
 
+/// The most rows that show how it went over time; a longer load has several seconds in each.
+const MOST_ROWS: usize = 60;
+
 /// One workload, known before its first request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Workload {
@@ -173,6 +176,26 @@ impl Report {
     }
 }
 
+impl Report {
+    /// How it went over time, for loads of more than a second.
+    fn write_course(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = &self.each_second;
+        let each = seconds.len().div_ceil(MOST_ROWS);
+        if seconds.len() < 2 {
+            return Ok(());
+        }
+        write!(f, "\n  until       requested     sent answered   failed")?;
+        for (row, together) in seconds.chunks(each).enumerate() {
+            let sum = |column: fn(&Second) -> u64| together.iter().map(column).sum::<u64>();
+            let until = row * each + together.len();
+            let (requested, sent) = (sum(|second| second.requested), sum(|second| second.sent));
+            let (answered, failed) = (sum(|second| second.answered), sum(|second| second.failed));
+            write!(f, "\n    {until:>4} s    {requested:>9} {sent:>8} {answered:>8} {failed:>8}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Five columns in milliseconds.
 struct Row<'a>(&'a str, Option<Percentiles>);
 
@@ -180,7 +203,7 @@ impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name, times) = self;
         write!(f, "\n  {name:<12}")?;
-        let Some(Percentiles { p50, p90, p99, p99_9, max }) = times else { return write!(f, "none") };
+        let Some(Percentiles { p50, p90, p99, p99_9, max }) = times else { return write!(f, " none") };
         for (column, seconds) in [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p99_9), ("max", max)] {
             write!(f, " {column} {:<9.3}", 1000.0 * seconds)?;
         }
@@ -236,13 +259,74 @@ impl fmt::Display for Report {
         write!(f, "{}", Row("latency", self.latency_seconds))?;
         write!(f, "{}", Row("service time", self.service_seconds))?;
         write!(f, "{}", Row("send error", self.send_error_seconds))?;
-        if self.each_second.len() > 1 {
-            write!(f, "\n  each second requested, sent, answered, failed:")?;
-            for (number, second) in self.each_second.iter().enumerate() {
-                let Second { requested, sent, answered, failed } = second;
-                write!(f, "\n    {:>4} s {requested:>8} {sent:>8} {answered:>8} {failed:>8}", number + 1)?;
-            }
-        }
+        self.write_course(f)?;
         write!(f, "\n  duration    {:.3} s of {duration_requested_seconds:.3} s", self.duration_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{
+        super::tally::{Failure, Flight, Tally},
+        *,
+    };
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn workload() -> Workload {
+        Workload {
+            kind: "load",
+            id: "1-1".to_owned(),
+            target: "http://localhost/".to_owned(),
+            address: "127.0.0.1:80".to_owned(),
+            method: "GET".to_owned(),
+            shape: Shape::Constant { rate: 2.0 },
+            gaps: Gaps::Uniform,
+            seed: 1,
+            connections: 1,
+            queue: 1,
+            timeout_seconds: 10.0,
+            duration_requested_seconds: 120.0,
+            started_unix_nanos: 5,
+        }
+    }
+
+    fn report(tally: Tally, ending: Ending) -> Report {
+        Report::new(workload(), &Outcome { tally, sending: Duration::from_secs(120), ending })
+    }
+
+    #[test]
+    fn rates_are_of_the_duration_and_late_answers_do_not_count() {
+        let mut tally = Tally::new(120 * SECOND);
+        for second in 0..120 {
+            tally.request(second * SECOND);
+            tally.request(second * SECOND);
+            tally.fail(Failure::Dropped, second * SECOND);
+            let flight = Flight { intended: second * SECOND, sent: second * SECOND };
+            tally.send(flight);
+            tally.answer(flight, 200, (second + 1) * SECOND + SECOND / 2);
+        }
+        let report = report(tally, Ending::Completed);
+        assert_eq!((report.requested_rate, report.sent_rate), (2.0, 1.0));
+        assert_eq!((report.answered, report.answered_rate), (120, 119.0 / 120.0));
+        assert_eq!(report.ended_unix_nanos, 120 * SECOND + 5);
+        let text = report.to_string();
+        for told in
+            ["fewer than requested", "errors      120 dropped", "p50 1500", "      3 s            6        3"]
+        {
+            assert!(text.contains(told), "{told:?} is not in {text}");
+        }
+        // 121 seconds in rows of three.
+        assert_eq!(text.lines().filter(|line| line.starts_with("    ")).count(), 41 + 1, "{text}");
+    }
+
+    #[test]
+    fn a_load_without_answers_has_no_times() {
+        let report = report(Tally::new(SECOND), Ending::Interrupted);
+        assert_eq!((report.latency_seconds, report.answered_rate), (None, 0.0));
+        let text = report.to_string();
+        assert!(text.contains("latency      none") && text.contains("interrupted"), "{text}");
     }
 }

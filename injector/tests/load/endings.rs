@@ -101,7 +101,7 @@ fn people_read_a_summary() {
         "110 2xx",
         "errors      none",
         "p99.9",
-        "each second",
+        "until       requested",
     ] {
         assert!(text.contains(told), "{told:?} is not in {text}");
     }
