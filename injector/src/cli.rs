@@ -11,6 +11,7 @@ use crate::{
     campaign::cli::CampaignArgs,
     guards::Guards,
     kinds::{Kind, cpu::Cpu, pause::Pause},
+    load::{self, cli::LoadArgs},
     place::Place,
     process::supervisor::Request,
 };
@@ -41,6 +42,7 @@ Examples:
   ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s
   ballast-injector cpu --beside docker/3f2a9c --intensity 0.4 --duration 5m --json
   ballast-injector pause --target docker/3f2a9c --duration 2s
+  ballast-injector load http://127.0.0.1:8080/ --rate 200 --duration 20s
   ballast-injector restore
 ";
 
@@ -102,6 +104,13 @@ pub enum Command {
     /// before the first begins.
     #[command(after_help = format!("{CAMPAIGN_EXAMPLES}\n{EXIT_CODES}"))]
     Campaign(CampaignArgs),
+    /// Send HTTP requests at a given rate, whether or not they are answered in time: a change of the workload
+    ///
+    /// An open loop, as many users are one: each request is sent when it is due, and its latency counts from that moment,
+    /// also while it waits for a free connection. So a service that stalls shows it in every request of that time. One
+    /// thread; 20,000 requests/s and more where the machine has a core to spare.
+    #[command(after_help = format!("{}\n{EXIT_CODES}", load::cli::EXAMPLES))]
+    Load(Box<LoadArgs>),
     /// Remove what injections left behind, where every one of their processes was killed
     ///
     /// Running injections are left alone. The next injection does the same when it starts.
@@ -145,6 +154,7 @@ impl Command {
         match self {
             Self::Cpu(_) | Self::Pause(_) => true,
             Self::Campaign(_)
+            | Self::Load(_)
             | Self::Restore(_)
             | Self::Man { .. }
             | Self::Completions { .. }

@@ -92,6 +92,9 @@ pub enum InjectorError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// A workload that cannot be made.
+    #[error(transparent)]
+    Load(#[from] crate::load::error::LoadError),
     /// The injection ended before the first burn.
     #[error("ended before the load began: {0}")]
     BeforeStart(Ending),
@@ -159,6 +162,7 @@ impl InjectorError {
             | Self::TooFewThreads { .. }
             | Self::Kernel(KernelError::InvalidPath { .. }) => ExitStatus::Usage,
             Self::BeforeStart(ending) => (*ending).into(),
+            Self::Load(error) => error.exit_status(),
             Self::LeftBehind(_) => ExitStatus::LeftBehind,
             Self::Impossible { .. } => ExitStatus::Impossible,
             Self::File { source, .. } | Self::Kernel(KernelError::Io { source, .. })

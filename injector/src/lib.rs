@@ -41,6 +41,7 @@ pub mod guards;
 pub mod intensity;
 pub mod journal;
 pub mod kinds;
+pub mod load;
 pub mod manual;
 pub mod place;
 pub mod process;

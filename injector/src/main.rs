@@ -17,7 +17,7 @@ use ballast_injector::{
     console::{Console, print_json, print_line, warn},
     journal::Journal,
     kinds::Kind,
-    manual,
+    load, manual,
     process::{janitor, supervisor, worker},
     report::Log,
     restore::{Restored, restore},
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Cpu(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Pause(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Campaign(arguments) => campaign(&arguments),
+        Command::Load(arguments) => load::run(&arguments, &SystemClock),
         Command::Restore(arguments) => restore_all(&arguments),
         Command::Man { subcommand } => manual::write_page(subcommand.as_deref(), &mut io::stdout())
             .map(|()| ExitStatus::Done)

@@ -142,7 +142,7 @@ impl Log {
     ///
     /// # Errors
     /// When the disk is full, for instance.
-    pub fn append(&mut self, report: &Report) -> io::Result<()> {
+    pub fn append(&mut self, report: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(report)?;
         line.push(b'\n');
         self.file.write_all(&line)

@@ -1,0 +1,12 @@
+//! `ballast-injector load` against small servers: counts, times, and every way in which it can go wrong.
+//!
+//! Loopback only; needs no rights.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its tests do")]
+
+mod answers;
+mod endings;
+mod refusal;
+mod server;
+mod support;
+mod times;
