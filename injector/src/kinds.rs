@@ -105,7 +105,8 @@ pub enum Load {
 }
 
 impl Load {
-    /// Gets everything ready that takes time: it does not count.
+    /// Gets everything ready that takes time, before the worker is moved to where the load is to be: it counts neither
+    /// against the dose nor against anybody's limits.
     pub(crate) fn engine(self) -> anyhow::Result<Box<dyn Engine>> {
         Ok(match self {
             Self::Cpu(load) => Box::new(cpu::Burner::new(&load)),
@@ -120,6 +121,11 @@ impl Load {
 
 /// A load that is ready to begin.
 pub(crate) trait Engine: Send + Sync {
+    /// Called once the worker is where the load is to be: what depends on that, or is to be charged there.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// How many threads make it.
     fn threads(&self) -> usize;
 

@@ -9,16 +9,25 @@ use std::{
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::Sender,
     thread,
+    time::Duration,
 };
 
 use nix::unistd::Pid;
+use serde::Serialize;
 
 use super::{
     identity::ProcessIdentity,
-    messages::{Message, Order, Reading, send},
+    messages::{Go, Message, Order, Reading, send},
     sources::Event,
 };
-use crate::{clocks, error::InjectorError};
+use crate::{clocks, console::warn, error::InjectorError};
+
+/// How long a killed worker is waited for. The kernel lets go of it when the requests that it has made to a disk are done,
+/// throttled ones too; the report need not wait for that, and who cleans up does.
+const DEATH: Duration = Duration::from_millis(10);
+
+/// After how long that is worth telling.
+const SLOW_DEATH: Duration = Duration::from_millis(500);
 
 /// This program as a child of its own: reading a pipe, and out of reach of the terminal's Ctrl-C.
 pub(super) fn own_program(arguments: &[&OsStr]) -> Result<Command, InjectorError> {
@@ -66,8 +75,16 @@ impl WorkerHandle {
     }
 
     pub(super) fn order(&mut self, order: &Order) -> Result<(), InjectorError> {
-        let failed = |source| InjectorError::Process { operation: "give the worker its order", source };
-        self.stdin.as_mut().map_or(Ok(()), |stdin| send(stdin, order)).map_err(failed)
+        self.tell(order, "give the worker its order")
+    }
+
+    pub(super) fn go(&mut self) -> Result<(), InjectorError> {
+        self.tell(&Go {}, "have the worker begin")
+    }
+
+    fn tell(&mut self, line: &impl Serialize, operation: &'static str) -> Result<(), InjectorError> {
+        let failed = |source| InjectorError::Process { operation, source };
+        self.stdin.as_mut().map_or(Ok(()), |stdin| send(stdin, line)).map_err(failed)
     }
 
     /// The worker's CPU time now, in seconds; `None` when it is gone.
@@ -76,10 +93,22 @@ impl WorkerHandle {
         Some(Reading { monotonic: clocks::monotonic(), amount: clocks::cpu_of(pid)?.as_secs_f64() })
     }
 
-    /// Ends the worker, if it has not ended.
-    pub(super) fn kill(&mut self) -> Result<(), InjectorError> {
-        let ended = self.child.kill().and_then(|()| self.child.wait());
-        ended.map(drop).map_err(|source| InjectorError::Process { operation: "end the worker", source })
+    /// Ends the worker, if it has not ended, and answers whether it is dead already: the kernel may hold it for a while.
+    pub(super) fn kill(&mut self) -> Result<bool, InjectorError> {
+        self.kill_and_wait(DEATH)
+    }
+
+    fn kill_and_wait(&mut self, at_most: Duration) -> Result<bool, InjectorError> {
+        let failed = |source| InjectorError::Process { operation: "end the worker", source };
+        self.child.kill().map_err(failed)?;
+        let end = clocks::monotonic() + at_most;
+        while self.child.try_wait().map_err(failed)?.is_none() {
+            if clocks::monotonic() >= end {
+                return Ok(false);
+            }
+            clocks::sleep_until(clocks::monotonic() + DEATH / 10);
+        }
+        Ok(true)
     }
 
     /// How a worker ended that has said its last.
@@ -94,6 +123,10 @@ impl WorkerHandle {
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
         // An error means that it is gone.
-        let _ = self.kill();
+        if matches!(self.kill_and_wait(SLOW_DEATH), Ok(false)) {
+            warn(
+                "the killed worker is not gone yet: it lacks CPU time, or has requests to a slow disk under way",
+            );
+        }
     }
 }
