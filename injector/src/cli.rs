@@ -8,7 +8,7 @@ use ballast_api::ContainerName;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    kinds::{Kind, cpu::Cpu, pause::Pause},
+    kinds::{Kind, cpu::Cpu, disk::Disk, pause::Pause},
     place::Place,
     process::supervisor::Request,
 };
@@ -37,6 +37,7 @@ const EXAMPLES: &str = "\
 Examples:
   ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s
   ballast-injector cpu --beside docker/3f2a9c --intensity 0.4 --duration 5m --json
+  ballast-injector disk --target docker/3f2a9c --intensity 80% --duration 20s
   ballast-injector pause --target docker/3f2a9c --duration 2s
   ballast-injector restore
 ";
@@ -49,6 +50,16 @@ Examples:
     ballast-injector cpu --target docker/3f2a9c --intensity 0.4 --duration 5m --json --until-stdin-closes
   Keep the ground truth:
     ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s --log truth.jsonl
+";
+
+const DISK_EXAMPLES: &str = "\
+Examples:
+  Take 80 % of the bytes per second that geo may write, for 20 seconds:
+    ballast-injector disk --target ballast-demo/geo --intensity 80% --duration 20s
+  Write 20 MB/s to geo's disk, in none of its limits:
+    ballast-injector disk --beside ballast-demo/geo --intensity 20MB/s --duration 20s
+  Make 200 requests a second, of which 70 % read, on the disk of /data:
+    ballast-injector disk --node --intensity 200iops --read-share 70% --dir /data --duration 1m
 ";
 
 const PAUSE_EXAMPLES: &str = "\
@@ -77,6 +88,12 @@ pub enum Command {
     /// file is left; only where supervisor and janitor are both killed, a journal entry stays until `restore`.
     #[command(after_help = format!("{CPU_EXAMPLES}\n{EXIT_CODES}"))]
     Cpu(Injection<Cpu>),
+    /// Read and write a disk past the page cache, at an exact rate of bytes or requests
+    ///
+    /// Inside a target, the requests count against the target's own limits of that disk; beside it and on the node, the
+    /// disk itself is fought over. They go to a file without a name, written before the load begins: nothing stays of it.
+    #[command(after_help = format!("{DISK_EXAMPLES}\n{EXIT_CODES}"))]
+    Disk(Injection<Disk>),
     /// Stop all processes of a container for a while, as if its machine hung
     ///
     /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.

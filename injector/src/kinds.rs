@@ -3,6 +3,7 @@
 //! A kind knows neither who supervises nor who cleans up; it says what has to be undone, before it is done.
 
 pub mod cpu;
+pub mod disk;
 mod duty_cycle;
 pub mod pause;
 
@@ -102,6 +103,8 @@ pub trait Act {
 pub enum Load {
     /// Use CPU time.
     Cpu(cpu::Load),
+    /// Read and write a disk.
+    Disk(disk::Load),
 }
 
 impl Load {
@@ -110,6 +113,7 @@ impl Load {
     pub(crate) fn engine(self) -> anyhow::Result<Box<dyn Engine>> {
         Ok(match self {
             Self::Cpu(load) => Box::new(cpu::Burner::new(&load)),
+            Self::Disk(load) => Box::new(disk::Traffic::new(load)?),
         })
     }
 
@@ -162,6 +166,11 @@ impl Window {
 pub(crate) struct Tally(AtomicU64);
 
 impl Tally {
+    /// Counts what a thread has done.
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53: nine petabytes")]
     fn total(&self) -> f64 {
         self.0.load(Ordering::Relaxed) as f64

@@ -26,6 +26,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Cpu(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::Disk(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Pause(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Restore(arguments) => restore_all(&arguments),
         Command::Worker => worker::run(BufReader::new(io::stdin()), &mut io::stdout(), &SystemClock)

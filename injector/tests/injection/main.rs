@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its tests do")]
 
+mod disk;
 mod dose;
 mod killing;
 mod placing;
