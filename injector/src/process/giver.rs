@@ -88,7 +88,7 @@ impl Giver {
     /// Ends the dose now.
     pub(super) fn end(&mut self) -> Result<(), InjectorError> {
         match self {
-            Self::Worker(employed) => employed.worker.kill().map(drop),
+            Self::Worker(employed) => employed.worker.kill(),
             Self::Act(acting) => acting.act.end(),
         }
     }

@@ -22,12 +22,9 @@ use super::{
 };
 use crate::{clocks, console::warn, error::InjectorError};
 
-/// How long a killed worker is waited for. The kernel lets go of it when the requests that it has made to a disk are done,
-/// throttled ones too; the report need not wait for that, and who cleans up does.
-const DEATH: Duration = Duration::from_millis(10);
-
-/// After how long that is worth telling.
-const SLOW_DEATH: Duration = Duration::from_millis(500);
+/// How long a killed worker is waited for without a word. The kernel lets go of it when the requests that it has made to a
+/// disk are done, throttled ones too; the report need not wait for that, and who cleans up does.
+const DEATH: Duration = Duration::from_millis(500);
 
 /// This program as a child of its own: reading a pipe, and out of reach of the terminal's Ctrl-C.
 pub(super) fn own_program(arguments: &[&OsStr]) -> Result<Command, InjectorError> {
@@ -37,7 +34,7 @@ pub(super) fn own_program(arguments: &[&OsStr]) -> Result<Command, InjectorError
     Ok(command)
 }
 
-/// A worker process; killed when dropped.
+/// A worker process; killed when dropped, and waited for, within bounds.
 #[derive(Debug)]
 pub(super) struct WorkerHandle {
     child: Child,
@@ -93,22 +90,22 @@ impl WorkerHandle {
         Some(Reading { monotonic: clocks::monotonic(), amount: clocks::cpu_of(pid)?.as_secs_f64() })
     }
 
-    /// Ends the worker, if it has not ended, and answers whether it is dead already: the kernel may hold it for a while.
-    pub(super) fn kill(&mut self) -> Result<bool, InjectorError> {
-        self.kill_and_wait(DEATH)
+    /// Ends the worker, if it has not ended. It does nothing any more, though the kernel may hold it for a while.
+    pub(super) fn kill(&mut self) -> Result<(), InjectorError> {
+        self.child.kill().map_err(|source| InjectorError::Process { operation: "end the worker", source })
     }
 
-    fn kill_and_wait(&mut self, at_most: Duration) -> Result<bool, InjectorError> {
-        let failed = |source| InjectorError::Process { operation: "end the worker", source };
-        self.child.kill().map_err(failed)?;
-        let end = clocks::monotonic() + at_most;
-        while self.child.try_wait().map_err(failed)?.is_none() {
+    /// Whether it is dead soon.
+    fn is_soon_dead(&mut self) -> bool {
+        let end = clocks::monotonic() + DEATH;
+        // An error means that it is gone.
+        while matches!(self.child.try_wait(), Ok(None)) {
             if clocks::monotonic() >= end {
-                return Ok(false);
+                return false;
             }
-            clocks::sleep_until(clocks::monotonic() + DEATH / 10);
+            clocks::sleep_until(clocks::monotonic() + DEATH / 500);
         }
-        Ok(true)
+        true
     }
 
     /// How a worker ended that has said its last.
@@ -123,7 +120,7 @@ impl WorkerHandle {
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
         // An error means that it is gone.
-        if matches!(self.kill_and_wait(SLOW_DEATH), Ok(false)) {
+        if self.kill().is_ok() && !self.is_soon_dead() {
             warn(
                 "the killed worker is not gone yet: it lacks CPU time, or has requests to a slow disk under way",
             );

@@ -231,6 +231,18 @@ fn a_throttled_dose_ends_on_time_and_says_what_it_got() {
     bench.assert_nothing_left(pids);
 }
 
+#[test]
+fn beside_a_target_its_limit_does_not_count() {
+    let Some(bench) = Bench::set("disk-beside") else { return };
+    bench.limit_writes(1e6);
+    let before = bench.counters();
+    let what = ["disk", "--intensity", "5MB/s", "--beside"];
+    let Ended { code, report } = bench.stage.start(&what, "2s", &bench.options(&[])).end();
+    assert_eq!((code, &report["place"]), (Some(0), &"beside".into()), "{report}");
+    assert!(number(&report["achieved"]) > 3e6, "{report}");
+    assert_eq!(bench.counters(), before, "it was charged to the target");
+}
+
 /// The kernel lets a killed process go only when its requests are done.
 #[test]
 fn a_worker_that_is_stuck_in_the_kernel_does_not_hold_up_the_report() {
