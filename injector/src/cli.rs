@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     campaign::cli::CampaignArgs,
     guards::Guards,
-    kinds::{Kind, cpu::Cpu, pause::Pause},
+    kinds::{Kind, cpu::Cpu, disk::Disk, pause::Pause},
     load::{self, cli::LoadArgs},
     place::Place,
     process::supervisor::Request,
@@ -41,6 +41,7 @@ const EXAMPLES: &str = "\
 Examples:
   ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s
   ballast-injector cpu --beside docker/3f2a9c --intensity 0.4 --duration 5m --json
+  ballast-injector disk --target docker/3f2a9c --intensity 80% --duration 20s
   ballast-injector pause --target docker/3f2a9c --duration 2s
   ballast-injector load http://127.0.0.1:8080/ --rate 200 --duration 20s
   ballast-injector restore
@@ -65,6 +66,16 @@ Examples:
     ballast-injector campaign campaign.toml --log truth.jsonl
   Ten minutes by chance, the same for everybody who takes this seed:
     ballast-injector campaign --random --seed 7 --kinds cpu=20%..90%,pause --targets ballast-demo/geo --duration 10m
+";
+
+const DISK_EXAMPLES: &str = "\
+Examples:
+  Take 80 % of the bytes per second that geo may write, for 20 seconds:
+    ballast-injector disk --target ballast-demo/geo --intensity 80% --duration 20s
+  Write 20 MB/s to geo's disk, in none of its limits:
+    ballast-injector disk --beside ballast-demo/geo --intensity 20MB/s --duration 20s
+  Make 200 requests a second, of which 70 % read, on the disk of /data:
+    ballast-injector disk --node --intensity 200iops --read-share 70% --dir /data --duration 1m
 ";
 
 const PAUSE_EXAMPLES: &str = "\
@@ -93,6 +104,12 @@ pub enum Command {
     /// file is left; only where supervisor and janitor are both killed, a journal entry stays until `restore`.
     #[command(after_help = format!("{CPU_EXAMPLES}\n{EXIT_CODES}"))]
     Cpu(Injection<Cpu>),
+    /// Read and write a disk past the page cache, at an exact rate of bytes or requests
+    ///
+    /// Inside a target, the requests count against the target's own limits of that disk; beside it and on the node, the
+    /// disk itself is fought over. They go to a file without a name, written before the load begins: nothing stays of it.
+    #[command(after_help = format!("{DISK_EXAMPLES}\n{EXIT_CODES}"))]
+    Disk(Injection<Disk>),
     /// Stop all processes of a container for a while, as if its machine hung
     ///
     /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.
@@ -152,7 +169,7 @@ impl Command {
     #[must_use]
     pub fn is_injection(&self) -> bool {
         match self {
-            Self::Cpu(_) | Self::Pause(_) => true,
+            Self::Cpu(_) | Self::Disk(_) | Self::Pause(_) => true,
             Self::Campaign(_)
             | Self::Load(_)
             | Self::Restore(_)

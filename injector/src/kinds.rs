@@ -3,6 +3,7 @@
 //! A kind knows neither who supervises nor who cleans up; it says what has to be undone, before it is done.
 
 pub mod cpu;
+pub mod disk;
 mod duty_cycle;
 pub mod pause;
 
@@ -102,13 +103,17 @@ pub trait Act {
 pub enum Load {
     /// Use CPU time.
     Cpu(cpu::Load),
+    /// Read and write a disk.
+    Disk(disk::Load),
 }
 
 impl Load {
-    /// Gets everything ready that takes time: it does not count.
+    /// Gets everything ready that takes time, before the worker is moved to where the load is to be: it counts neither
+    /// against the dose nor against anybody's limits.
     pub(crate) fn engine(self) -> anyhow::Result<Box<dyn Engine>> {
         Ok(match self {
             Self::Cpu(load) => Box::new(cpu::Burner::new(&load)),
+            Self::Disk(load) => Box::new(disk::Traffic::new(load)?),
         })
     }
 
@@ -120,6 +125,11 @@ impl Load {
 
 /// A load that is ready to begin.
 pub(crate) trait Engine: Send + Sync {
+    /// Called once the worker is where the load is to be: what depends on that, or is to be charged there.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// How many threads make it.
     fn threads(&self) -> usize;
 
@@ -156,6 +166,11 @@ impl Window {
 pub(crate) struct Tally(AtomicU64);
 
 impl Tally {
+    /// Counts what a thread has done.
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53: nine petabytes")]
     fn total(&self) -> f64 {
         self.0.load(Ordering::Relaxed) as f64

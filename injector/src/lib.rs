@@ -13,6 +13,9 @@
 //! `- janitor                waits until the supervisor ends, however it ends, or until it is overdue; then cleans up
 //! ```
 //!
+//! A worker gets ready what takes time (a file, say) before it is moved to where the load is to be, so that it counts
+//! against nobody's limits, and is told to begin when it is there.
+//!
 //! Each child reads a pipe whose other end only the supervisor holds, so the kernel itself tells them of its death; the
 //! worker is killed by the kernel then (parent-death signal), for one that is throttled could not act on it.
 //!

@@ -69,6 +69,14 @@ impl Target {
         self.cgroup.path()
     }
 
+    /// Its processes, those of this program among them.
+    ///
+    /// # Errors
+    /// When the kernel's list cannot be read.
+    pub fn pids(&self) -> Result<Vec<u32>, InjectorError> {
+        Ok(self.cgroup.pids()?)
+    }
+
     /// The processors that its processes may use: those of the first that tells. Empty where none does.
     ///
     /// # Errors

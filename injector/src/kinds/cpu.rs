@@ -116,11 +116,17 @@ impl Burner {
     pub(crate) fn new(Load { cores, threads }: &Load) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "there are far fewer than 2^52 threads")]
         let share = cores / *threads as f64;
-        Self { threads: *threads, share, processors: placement(*threads, share, &allowed_processors()) }
+        Self { threads: *threads, share, processors: Vec::new() }
     }
 }
 
 impl Engine for Burner {
+    /// Which processors are allowed depends on the cgroup.
+    fn settle(&mut self) -> Result<()> {
+        self.processors = placement(self.threads, self.share, &allowed_processors());
+        Ok(())
+    }
+
     fn threads(&self) -> usize {
         self.threads
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{clocks, error::InjectorError};
 
-/// How long a killed process may take to be gone. In the kernel it may have to finish what it is at.
+/// How long a killed process may take to be gone. In the kernel it may have to finish what it is at: requests to a disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -40,9 +40,11 @@ impl ProcessIdentity {
             other => other.map_err(failed)?,
         };
         let odd = || failed(io::Error::new(io::ErrorKind::InvalidData, "not as in proc_pid_stat(5)"));
-        let (state, started_ticks) = parse_stat(&stat).ok_or_else(odd)?;
-        // Zombie or dead: only its parent has not looked yet.
-        Ok((!matches!(state, 'Z' | 'X')).then_some(Self { pid, started_ticks }))
+        let Stat { state, threads, started_ticks } = parse_stat(&stat).ok_or_else(odd)?;
+        // Zombie or dead: only its parent has not looked yet. But where other threads are still there, it is the first
+        // thread alone that is dead, and the kernel holds the others.
+        let is_dead = matches!(state, 'Z' | 'X') && threads <= 1;
+        Ok((!is_dead).then_some(Self { pid, started_ticks }))
     }
 
     fn is_alive(self) -> Result<bool, InjectorError> {
@@ -67,7 +69,7 @@ impl ProcessIdentity {
         while self.is_alive()? {
             if clocks::monotonic() > deadline {
                 return Err(failed(io::Error::other(format!(
-                    "process {pid} outlived SIGKILL by {PATIENCE:?}"
+                    "process {pid} outlived SIGKILL by {PATIENCE:?}: the kernel holds it until its requests are done"
                 ))));
             }
             clocks::sleep_until(clocks::monotonic() + LOOK_AGAIN);
@@ -76,11 +78,23 @@ impl ProcessIdentity {
     }
 }
 
-/// State (field 3) and start time (field 22) of proc_pid_stat(5). The name, field 2, may hold spaces and parentheses.
-fn parse_stat(stat: &str) -> Option<(char, u64)> {
+/// What is needed of proc_pid_stat(5).
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    state: char,
+    threads: u32,
+    started_ticks: u64,
+}
+
+/// Fields 3, 20 and 22. The name, field 2, may hold spaces and parentheses.
+fn parse_stat(stat: &str) -> Option<Stat> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_ascii_whitespace();
-    Some((fields.next()?.chars().next()?, fields.nth(18)?.parse().ok()?))
+    Some(Stat {
+        state: fields.next()?.chars().next()?,
+        threads: fields.nth(16)?.parse().ok()?,
+        started_ticks: fields.nth(1)?.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -92,7 +106,7 @@ mod tests {
     #[test]
     fn reads_a_name_that_tries_to_confuse() {
         let stat = "12 (a) Z 9 (b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21\n";
-        assert_eq!(parse_stat(stat), Some(('S', 4711)));
+        assert_eq!(parse_stat(stat), Some(Stat { state: 'S', threads: 17, started_ticks: 4711 }));
         assert_eq!(parse_stat("12 (a) S 1"), None);
     }
 

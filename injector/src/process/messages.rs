@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::kinds::Load;
 
-/// From supervisor to worker: one line on its standard input. What follows is silence; its end means "stop".
+/// From supervisor to worker: one line on its standard input, where a [`Go`] follows. What follows that is silence; its
+/// end means "stop".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Order {
@@ -23,11 +24,16 @@ pub(super) struct Order {
     pub(super) processors: Vec<usize>,
 }
 
+/// From supervisor to worker, when it has said that it is ready and is where the load is to be: one line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Go {}
+
 /// From worker to supervisor, on its standard output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "message", deny_unknown_fields)]
 pub(crate) enum Message {
-    /// It can be moved into a cgroup and take an order.
+    /// It has got ready what its order takes, and can be moved into a cgroup.
     Ready,
     /// The load begins.
     Started {

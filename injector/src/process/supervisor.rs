@@ -42,7 +42,7 @@ const GRACE: Duration = Duration::from_millis(25);
 /// How long the removal of a target may take from the worker's death to that of its last process.
 const REMOVAL: Duration = Duration::from_millis(200);
 
-/// How long a worker may take to begin: many periods of the smallest quota, and the filling of a large memory.
+/// How long a worker may take to begin: many periods of the smallest quota, and the filling of a large memory or file.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// One injection, as asked.
@@ -229,10 +229,13 @@ impl Supervision<'_> {
             let start = acting.begin()?;
             return Ok(Course::new(self.injection(clock.now().0), start));
         }
+        if let Giver::Worker(Employed { worker, order, .. }) = &mut self.giver {
+            worker.order(order)?;
+        }
         let end = clocks::monotonic() + START_PATIENCE;
         loop {
             match self.inbox.recv_timeout(end.saturating_sub(clocks::monotonic())) {
-                Ok(Event::Worker(Message::Ready)) => self.place_and_order()?,
+                Ok(Event::Worker(Message::Ready)) => self.place_and_go()?,
                 Ok(Event::Worker(Message::Started { unix_nanos, reading })) => {
                     self.told(reading);
                     return Ok(Course::new(self.injection(unix_nanos), reading));
@@ -247,15 +250,15 @@ impl Supervision<'_> {
         }
     }
 
-    /// Moves the worker to where the load is to be, and tells it what to do.
-    fn place_and_order(&mut self) -> Result<(), InjectorError> {
-        let Giver::Worker(Employed { worker, order, .. }) = &mut self.giver else { return Ok(()) };
+    /// Moves the worker, which knows what to do, to where the load is to be, and has it begin.
+    fn place_and_go(&mut self) -> Result<(), InjectorError> {
+        let Giver::Worker(Employed { worker, .. }) = &mut self.giver else { return Ok(()) };
         match (&self.camp, self.target) {
             (Some(camp), _) => camp.make_for(self.hierarchy, worker.pid())?,
             (None, Some(target)) => target.attach(worker.pid())?,
             (None, None) => {}
         }
-        worker.order(order)
+        worker.go()
     }
 
     fn told(&mut self, reading: Reading) {

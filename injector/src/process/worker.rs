@@ -1,4 +1,4 @@
-//! The process that makes the load: takes one order, carries it out, tells how far it is.
+//! The process that makes the load: takes one order, gets ready, waits to be moved, carries it out, tells how far it is.
 //!
 //! Must not know about cgroups, targets or journals: it was put where it is.
 
@@ -16,8 +16,9 @@ use nix::{
     sys::{prctl::set_pdeathsig, signal::Signal},
     unistd::Pid,
 };
+use serde::de::DeserializeOwned;
 
-use super::messages::{Message, Order, Reading, send};
+use super::messages::{Go, Message, Order, Reading, send};
 use crate::{
     clocks,
     kinds::{Engine, Tally, Window},
@@ -26,8 +27,8 @@ use crate::{
 /// How often it tells how far it is.
 const TELL: Duration = Duration::from_millis(100);
 
-/// The longest order: a worker started by hand reads a terminal.
-const ORDER_BYTES: u64 = 65_536;
+/// The longest line: a worker started by hand reads a terminal.
+const LINE_BYTES: u64 = 65_536;
 
 /// What the main thread waits for.
 enum Event {
@@ -48,23 +49,22 @@ pub fn run<I: BufRead + Send + 'static>(
 ) -> Result<()> {
     // Throttled or stopped, it could not notice the end of a pipe.
     set_pdeathsig(Signal::SIGKILL).context("cannot ask to die with the supervisor")?;
+    let Some(Order { load, duration, processors }) = next_line(&mut stdin, "order")? else { return Ok(()) };
+    let mut engine = load.engine()?;
     // Who is not there to listen wants no load.
     if send(stdout, &Message::Ready).is_err() {
         return Ok(());
     }
-    let mut line = String::new();
-    if stdin.by_ref().take(ORDER_BYTES).read_line(&mut line)? == 0 {
-        return Ok(());
-    }
-    let Order { load, duration, processors } = serde_json::from_str(&line).context("this is no order")?;
+    let Some(Go {}) = next_line(&mut stdin, "word to go")? else { return Ok(()) };
     stay_on(&processors);
+    engine.settle()?;
+    let engine: Arc<dyn Engine> = engine.into();
     let (events, inbox) = mpsc::channel();
     let ended = events.clone();
     thread::spawn(move || {
         let _ = io::copy(&mut stdin, &mut io::sink());
         let _ = ended.send(Event::StdinEnded);
     });
-    let engine: Arc<dyn Engine> = load.engine()?.into();
     let tally = Arc::new(Tally::default());
     let window = Window { start: clocks::monotonic(), duration };
     let reading = || Reading { monotonic: clocks::monotonic(), amount: engine.amount(&tally) };
@@ -89,6 +89,15 @@ pub fn run<I: BufRead + Send + 'static>(
     }
     send(stdout, &Message::Finished { reading: reading() })?;
     Ok(())
+}
+
+/// Absent at the end of the input: nothing is wanted any more.
+fn next_line<T: DeserializeOwned>(stdin: &mut impl BufRead, what: &'static str) -> Result<Option<T>> {
+    let mut line = String::new();
+    if stdin.by_ref().take(LINE_BYTES).read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    serde_json::from_str(&line).map(Some).with_context(|| format!("this is no {what}"))
 }
 
 /// Where that is refused (a processor went offline, or a cpuset forbids it), the kernel places the load.

@@ -9,16 +9,22 @@ use std::{
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::Sender,
     thread,
+    time::Duration,
 };
 
 use nix::unistd::Pid;
+use serde::Serialize;
 
 use super::{
     identity::ProcessIdentity,
-    messages::{Message, Order, Reading, send},
+    messages::{Go, Message, Order, Reading, send},
     sources::Event,
 };
-use crate::{clocks, error::InjectorError};
+use crate::{clocks, console::warn, error::InjectorError};
+
+/// How long a killed worker is waited for without a word. The kernel lets go of it when the requests that it has made to a
+/// disk are done, throttled ones too; the report need not wait for that, and who cleans up does.
+const DEATH: Duration = Duration::from_millis(500);
 
 /// This program as a child of its own: reading a pipe, and out of reach of the terminal's Ctrl-C.
 pub(crate) fn own_program(arguments: &[&OsStr]) -> Result<Command, InjectorError> {
@@ -28,7 +34,7 @@ pub(crate) fn own_program(arguments: &[&OsStr]) -> Result<Command, InjectorError
     Ok(command)
 }
 
-/// A worker process; killed when dropped.
+/// A worker process; killed when dropped, and waited for, within bounds.
 #[derive(Debug)]
 pub(super) struct WorkerHandle {
     child: Child,
@@ -66,8 +72,16 @@ impl WorkerHandle {
     }
 
     pub(super) fn order(&mut self, order: &Order) -> Result<(), InjectorError> {
-        let failed = |source| InjectorError::Process { operation: "give the worker its order", source };
-        self.stdin.as_mut().map_or(Ok(()), |stdin| send(stdin, order)).map_err(failed)
+        self.tell(order, "give the worker its order")
+    }
+
+    pub(super) fn go(&mut self) -> Result<(), InjectorError> {
+        self.tell(&Go {}, "have the worker begin")
+    }
+
+    fn tell(&mut self, line: &impl Serialize, operation: &'static str) -> Result<(), InjectorError> {
+        let failed = |source| InjectorError::Process { operation, source };
+        self.stdin.as_mut().map_or(Ok(()), |stdin| send(stdin, line)).map_err(failed)
     }
 
     /// The worker's CPU time now, in seconds; `None` when it is gone.
@@ -76,10 +90,22 @@ impl WorkerHandle {
         Some(Reading { monotonic: clocks::monotonic(), amount: clocks::cpu_of(pid)?.as_secs_f64() })
     }
 
-    /// Ends the worker, if it has not ended.
+    /// Ends the worker, if it has not ended. It does nothing any more, though the kernel may hold it for a while.
     pub(super) fn kill(&mut self) -> Result<(), InjectorError> {
-        let ended = self.child.kill().and_then(|()| self.child.wait());
-        ended.map(drop).map_err(|source| InjectorError::Process { operation: "end the worker", source })
+        self.child.kill().map_err(|source| InjectorError::Process { operation: "end the worker", source })
+    }
+
+    /// Whether it is dead soon.
+    fn is_soon_dead(&mut self) -> bool {
+        let end = clocks::monotonic() + DEATH;
+        // An error means that it is gone.
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if clocks::monotonic() >= end {
+                return false;
+            }
+            clocks::sleep_until(clocks::monotonic() + DEATH / 500);
+        }
+        true
     }
 
     /// How a worker ended that has said its last.
@@ -94,6 +120,10 @@ impl WorkerHandle {
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
         // An error means that it is gone.
-        let _ = self.kill();
+        if self.kill().is_ok() && !self.is_soon_dead() {
+            warn(
+                "the killed worker is not gone yet: it lacks CPU time, or has requests to a slow disk under way",
+            );
+        }
     }
 }

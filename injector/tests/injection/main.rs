@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its tests do")]
 
 mod campaign;
+mod disk;
 mod dose;
 mod killing;
 mod placing;

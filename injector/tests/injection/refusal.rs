@@ -7,7 +7,7 @@ use std::{
 
 use crate::support::{PROGRAM, Stage};
 
-fn refused(command: &mut Command, code: i32, told: &str) {
+pub(crate) fn refused(command: &mut Command, code: i32, told: &str) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let stderr = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(code), "{stderr}");
