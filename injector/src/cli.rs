@@ -8,7 +8,7 @@ use ballast_api::ContainerName;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    kinds::{Kind, cpu::Cpu, pause::Pause},
+    kinds::{Kind, cpu::Cpu, llc::Llc, memory::Memory, memory_bandwidth::MemoryBandwidth, pause::Pause},
     place::Place,
     process::supervisor::Request,
 };
@@ -37,6 +37,9 @@ const EXAMPLES: &str = "\
 Examples:
   ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s
   ballast-injector cpu --beside docker/3f2a9c --intensity 0.4 --duration 5m --json
+  ballast-injector membw --node --intensity 4GB/s --duration 20s
+  ballast-injector llc --beside docker/3f2a9c --intensity 50% --duration 20s
+  ballast-injector memory --target docker/3f2a9c --intensity 30% --duration 1m
   ballast-injector pause --target docker/3f2a9c --duration 2s
   ballast-injector restore
 ";
@@ -49,6 +52,30 @@ Examples:
     ballast-injector cpu --target docker/3f2a9c --intensity 0.4 --duration 5m --json --until-stdin-closes
   Keep the ground truth:
     ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s --log truth.jsonl
+";
+
+const MEMBW_EXAMPLES: &str = "\
+Examples:
+  Move 4 GB in each second, on the whole node, for 20 seconds:
+    ballast-injector membw --node --intensity 4GB/s --duration 20s
+  Half of what the node can do, on the processors that geo may use, and outside of its limits:
+    ballast-injector membw --beside ballast-demo/geo --intensity 50% --duration 20s
+";
+
+const LLC_EXAMPLES: &str = "\
+Examples:
+  Keep half of the last-level cache in use, on the processors that geo may use:
+    ballast-injector llc --beside ballast-demo/geo --intensity 50% --duration 20s
+  A set of 16 MiB, swept by two threads:
+    ballast-injector llc --node --intensity 16MiB --threads 2 --duration 20s
+";
+
+const MEMORY_EXAMPLES: &str = "\
+Examples:
+  Take 30 % of what geo may use:
+    ballast-injector memory --target ballast-demo/geo --intensity 30% --duration 1m
+  Take 2 GiB of the node's memory, and leave 1 GiB available in any case:
+    ballast-injector memory --node --intensity 2GiB --floor 1GiB --duration 1m
 ";
 
 const PAUSE_EXAMPLES: &str = "\
@@ -77,6 +104,23 @@ pub enum Command {
     /// file is left; only where supervisor and janitor are both killed, a journal entry stays until `restore`.
     #[command(after_help = format!("{CPU_EXAMPLES}\n{EXIT_CODES}"))]
     Cpu(Injection<Cpu>),
+    /// Move bytes between memory and processors at a rate, so that others find the memory bus busy
+    ///
+    /// Each byte of a buffer far larger than the caches is read and written back: both count. Takes CPU time, too: inside
+    /// of a target, its CPU limit may leave less than was asked.
+    #[command(after_help = format!("{MEMBW_EXAMPLES}\n{EXIT_CODES}"))]
+    Membw(Injection<MemoryBandwidth>),
+    /// Keep a part of the last-level cache in use, so that others' data are driven out of it
+    ///
+    /// Sweeps over a working set again and again, and changes a word of each line. Takes the CPU time of its threads.
+    #[command(after_help = format!("{LLC_EXAMPLES}\n{EXIT_CODES}"))]
+    Llc(Injection<Llc>),
+    /// Hold memory, so that others have less of it
+    ///
+    /// The memory is filled before the time counts, and really there: what is achieved is what the kernel counts. Never
+    /// takes the node below a floor of available memory: gives back what is missing of it.
+    #[command(after_help = format!("{MEMORY_EXAMPLES}\n{EXIT_CODES}"))]
+    Memory(Injection<Memory>),
     /// Stop all processes of a container for a while, as if its machine hung
     ///
     /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.

@@ -2,8 +2,14 @@
 //!
 //! A kind knows neither who supervises nor who cleans up; it says what has to be undone, before it is done.
 
+mod caches;
 pub mod cpu;
 mod duty_cycle;
+pub mod llc;
+pub mod memory;
+pub mod memory_bandwidth;
+mod node_memory;
+mod pace;
 pub mod pause;
 
 use std::{
@@ -33,6 +39,8 @@ pub struct Situation<'a> {
     pub hierarchy: &'a Hierarchy,
     /// The container concerned; absent for the whole node.
     pub target: Option<&'a Target>,
+    /// Whether the load is to be in it, and counts as its.
+    pub is_inside: bool,
     /// How long the dose lasts.
     pub duration: Duration,
 }
@@ -102,6 +110,12 @@ pub trait Act {
 pub enum Load {
     /// Use CPU time.
     Cpu(cpu::Load),
+    /// Move bytes between memory and processors.
+    MemoryBandwidth(memory_bandwidth::Load),
+    /// Keep a part of a cache in use.
+    Llc(llc::Load),
+    /// Hold memory.
+    Memory(memory::Load),
 }
 
 impl Load {
@@ -109,6 +123,9 @@ impl Load {
     pub(crate) fn engine(self) -> anyhow::Result<Box<dyn Engine>> {
         Ok(match self {
             Self::Cpu(load) => Box::new(cpu::Burner::new(&load)),
+            Self::MemoryBandwidth(load) => Box::new(memory_bandwidth::Streamer::new(&load)),
+            Self::Llc(load) => Box::new(llc::Sweeper::new(&load)),
+            Self::Memory(load) => Box::new(memory::Holder::grown(&load)?),
         })
     }
 
@@ -156,6 +173,11 @@ impl Window {
 pub(crate) struct Tally(AtomicU64);
 
 impl Tally {
+    /// So much more was done, in whole units that the engine chooses.
+    fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53: nine petabytes")]
     fn total(&self) -> f64 {
         self.0.load(Ordering::Relaxed) as f64

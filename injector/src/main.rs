@@ -26,6 +26,9 @@ use clap::Parser;
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Cpu(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::Membw(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::Llc(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::Memory(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Pause(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Restore(arguments) => restore_all(&arguments),
         Command::Worker => worker::run(BufReader::new(io::stdin()), &mut io::stdout(), &SystemClock)

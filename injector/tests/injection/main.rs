@@ -6,6 +6,7 @@
 
 mod dose;
 mod killing;
+mod memory_kinds;
 mod placing;
 mod refusal;
 mod support;
