@@ -2,6 +2,8 @@
 //!
 //! Must not know how it is done.
 
+mod examples;
+
 use std::{path::PathBuf, time::Duration};
 
 use ballast_api::ContainerName;
@@ -10,7 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     campaign::cli::CampaignArgs,
     guards::Guards,
-    kinds::{Kind, cpu::Cpu, disk::Disk, pause::Pause},
+    kinds::{
+        Kind, cpu::Cpu, disk::Disk, llc::Llc, memory::Memory, memory_bandwidth::MemoryBandwidth, pause::Pause,
+    },
     load::{self, cli::LoadArgs},
     place::Place,
     process::supervisor::Request,
@@ -42,46 +46,12 @@ Examples:
   ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s
   ballast-injector cpu --beside docker/3f2a9c --intensity 0.4 --duration 5m --json
   ballast-injector disk --target docker/3f2a9c --intensity 80% --duration 20s
+  ballast-injector membw --node --intensity 4GB/s --duration 20s
+  ballast-injector llc --beside docker/3f2a9c --intensity 50% --duration 20s
+  ballast-injector memory --target docker/3f2a9c --intensity 30% --duration 1m
   ballast-injector pause --target docker/3f2a9c --duration 2s
   ballast-injector load http://127.0.0.1:8080/ --rate 200 --duration 20s
   ballast-injector restore
-";
-
-const CPU_EXAMPLES: &str = "\
-Examples:
-  Take 80 % of what geo may use, for 20 seconds:
-    ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s
-  Take 0.4 core, tell a program when it began, end with it:
-    ballast-injector cpu --target docker/3f2a9c --intensity 0.4 --duration 5m --json --until-stdin-closes
-  Keep the ground truth:
-    ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s --log truth.jsonl
-";
-
-const CAMPAIGN_EXAMPLES: &str = "\
-Examples:
-  A file to begin with:
-    ballast-injector campaign --example > campaign.toml
-  What would happen when, and then have it happen:
-    ballast-injector campaign campaign.toml --dry-run
-    ballast-injector campaign campaign.toml --log truth.jsonl
-  Ten minutes by chance, the same for everybody who takes this seed:
-    ballast-injector campaign --random --seed 7 --kinds cpu=20%..90%,pause --targets ballast-demo/geo --duration 10m
-";
-
-const DISK_EXAMPLES: &str = "\
-Examples:
-  Take 80 % of the bytes per second that geo may write, for 20 seconds:
-    ballast-injector disk --target ballast-demo/geo --intensity 80% --duration 20s
-  Write 20 MB/s to geo's disk, in none of its limits:
-    ballast-injector disk --beside ballast-demo/geo --intensity 20MB/s --duration 20s
-  Make 200 requests a second, of which 70 % read, on the disk of /data:
-    ballast-injector disk --node --intensity 200iops --read-share 70% --dir /data --duration 1m
-";
-
-const PAUSE_EXAMPLES: &str = "\
-Examples:
-  Stop geo for five seconds:
-    ballast-injector pause --target ballast-demo/geo --duration 5s
 ";
 
 /// Contention on purpose, with an exact dose and certain clean-up.
@@ -102,24 +72,41 @@ pub enum Command {
     /// dose before the target's own work as far as the kernel's scheduler lets it. What was achieved is reported beside
     /// what was asked, each second and in total. However it ends (time over, Ctrl-C, even SIGKILL), no process and no
     /// file is left; only where supervisor and janitor are both killed, a journal entry stays until `restore`.
-    #[command(after_help = format!("{CPU_EXAMPLES}\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::CPU))]
     Cpu(Injection<Cpu>),
     /// Read and write a disk past the page cache, at an exact rate of bytes or requests
     ///
     /// Inside a target, the requests count against the target's own limits of that disk; beside it and on the node, the
     /// disk itself is fought over. They go to a file without a name, written before the load begins: nothing stays of it.
-    #[command(after_help = format!("{DISK_EXAMPLES}\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::DISK))]
     Disk(Injection<Disk>),
+    /// Move bytes between memory and processors at a rate, so that others find the memory bus busy
+    ///
+    /// Each byte of a buffer far larger than the caches is read and written back: both count. Takes CPU time, too: inside
+    /// of a target, its CPU limit may leave less than was asked.
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::MEMBW))]
+    Membw(Injection<MemoryBandwidth>),
+    /// Keep a part of the last-level cache in use, so that others' data are driven out of it
+    ///
+    /// Sweeps over a working set again and again, and changes a word of each line. Takes the CPU time of its threads.
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::LLC))]
+    Llc(Injection<Llc>),
+    /// Hold memory, so that others have less of it
+    ///
+    /// The memory is filled before the time counts, and really there: what is achieved is what the kernel counts. Never
+    /// takes the node below a floor of available memory: gives back what is missing of it.
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::MEMORY))]
+    Memory(Injection<Memory>),
     /// Stop all processes of a container for a while, as if its machine hung
     ///
     /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.
-    #[command(after_help = format!("{PAUSE_EXAMPLES}\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::PAUSE))]
     Pause(Injection<Pause>),
     /// Many injections, planned in a file or drawn by chance
     ///
     /// Each is an injection of its own, with its own clean-up: what ends the campaign ends all of them. Every one is checked
     /// before the first begins.
-    #[command(after_help = format!("{CAMPAIGN_EXAMPLES}\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::CAMPAIGN))]
     Campaign(CampaignArgs),
     /// Send HTTP requests at a given rate, whether or not they are answered in time: a change of the workload
     ///
@@ -169,7 +156,12 @@ impl Command {
     #[must_use]
     pub fn is_injection(&self) -> bool {
         match self {
-            Self::Cpu(_) | Self::Disk(_) | Self::Pause(_) => true,
+            Self::Cpu(_)
+            | Self::Disk(_)
+            | Self::Llc(_)
+            | Self::Membw(_)
+            | Self::Memory(_)
+            | Self::Pause(_) => true,
             Self::Campaign(_)
             | Self::Load(_)
             | Self::Restore(_)

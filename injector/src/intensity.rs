@@ -74,6 +74,16 @@ pub enum InvalidIntensity {
         /// Of both.
         unit: Unit,
     },
+    /// Less than can be given.
+    #[error("{} are too little to be given exactly: ask for at least {}", unit.show(*asked), unit.show(*least))]
+    TooLittle {
+        /// What was asked.
+        asked: f64,
+        /// What can be given.
+        least: f64,
+        /// Of both.
+        unit: Unit,
+    },
     /// A percentage where nobody knows of what.
     #[error("{percent} % of what? The target has no limit and the node's own is not known: write {}", unit.example())]
     NoBasis {

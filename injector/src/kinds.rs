@@ -2,9 +2,15 @@
 //!
 //! A kind knows neither who supervises nor who cleans up; it says what has to be undone, before it is done.
 
+mod caches;
 pub mod cpu;
 pub mod disk;
 mod duty_cycle;
+pub mod llc;
+pub mod memory;
+pub mod memory_bandwidth;
+mod node_memory;
+mod pace;
 pub mod pause;
 
 use std::{
@@ -34,6 +40,8 @@ pub struct Situation<'a> {
     pub hierarchy: &'a Hierarchy,
     /// The container concerned; absent for the whole node.
     pub target: Option<&'a Target>,
+    /// Whether the load is to be in it, and counts as its.
+    pub is_inside: bool,
     /// How long the dose lasts.
     pub duration: Duration,
 }
@@ -105,6 +113,12 @@ pub enum Load {
     Cpu(cpu::Load),
     /// Read and write a disk.
     Disk(disk::Load),
+    /// Move bytes between memory and processors.
+    MemoryBandwidth(memory_bandwidth::Load),
+    /// Keep a part of a cache in use.
+    Llc(llc::Load),
+    /// Hold memory.
+    Memory(memory::Load),
 }
 
 impl Load {
@@ -114,6 +128,9 @@ impl Load {
         Ok(match self {
             Self::Cpu(load) => Box::new(cpu::Burner::new(&load)),
             Self::Disk(load) => Box::new(disk::Traffic::new(load)?),
+            Self::MemoryBandwidth(load) => Box::new(memory_bandwidth::Streamer::new(&load)),
+            Self::Llc(load) => Box::new(llc::Sweeper::new(&load)),
+            Self::Memory(load) => Box::new(memory::Holder::new(load)),
         })
     }
 
@@ -166,7 +183,7 @@ impl Window {
 pub(crate) struct Tally(AtomicU64);
 
 impl Tally {
-    /// Counts what a thread has done.
+    /// So much more was done, in whole units that the engine chooses.
     pub(crate) fn add(&self, amount: u64) {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }

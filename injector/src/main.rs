@@ -29,6 +29,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Cpu(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Disk(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::Membw(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::Llc(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::Memory(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Pause(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Campaign(arguments) => campaign(&arguments),
         Command::Load(arguments) => load::run(&arguments, &SystemClock),

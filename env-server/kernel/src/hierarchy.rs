@@ -127,6 +127,21 @@ impl Hierarchy {
         self.disk_root().map(|(version, root)| (version, root.join(path)))
     }
 
+    /// The root folder of the hierarchy that has the memory controller, and its version.
+    #[must_use]
+    pub fn memory_root(&self) -> Option<(CgroupVersion, &Path)> {
+        let v1 = self.memory.as_deref().map(|root| (CgroupVersion::V1, root));
+        v1.or_else(|| {
+            Some((CgroupVersion::V2, self.unified.as_deref().filter(|root| offers(root, "memory"))?))
+        })
+    }
+
+    /// The folder of a cgroup in the hierarchy that has the memory controller, and that hierarchy's version.
+    #[must_use]
+    pub fn memory_folder(&self, path: &CgroupPath) -> Option<(CgroupVersion, PathBuf)> {
+        self.memory_root().map(|(version, root)| (version, root.join(path)))
+    }
+
     /// Roots that every cgroup has a folder in, each once. The CPU controller's is the first.
     pub(crate) fn required_roots(&self) -> Vec<&Path> {
         let mut roots = vec![self.cpu.as_path()];

@@ -11,6 +11,7 @@ pub mod error;
 pub mod freezer;
 pub mod hierarchy;
 pub mod machine;
+pub mod memory;
 pub mod network;
 pub mod path;
 pub mod resctrl;
@@ -24,5 +25,6 @@ pub use disk::{DeviceNumber, DiskControl, DiskCounters, DiskLimits, DiskTraffic}
 pub use error::KernelError;
 pub use freezer::Freezer;
 pub use hierarchy::Hierarchy;
+pub use memory::MemoryControl;
 pub use network::{Interface, NetworkControl};
 pub use path::CgroupPath;

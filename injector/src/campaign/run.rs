@@ -193,7 +193,7 @@ impl Run<'_> {
                 achieved.zip(requested).map_or(0.0, |(achieved, requested)| 100.0 * achieved / requested);
             let (kind, target, ending) = (told("kind"), told("target"), told("ending"));
             self.bar.suspend(|| {
-                print_line(&format!("#{number} {kind} {target}: {ending}, {share:.1} % of the dose"))
+                print_line(&format!("#{number} {kind} {target}: {ending}, {share:.1} % of the dose"));
             });
         }
     }

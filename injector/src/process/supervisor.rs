@@ -84,7 +84,12 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<Ending, InjectorError> {
     let target = request.place.find(hierarchy)?;
-    let situation = Situation { hierarchy, target: target.as_ref(), duration: request.duration };
+    let situation = Situation {
+        hierarchy,
+        target: target.as_ref(),
+        is_inside: request.place.is_inside(),
+        duration: request.duration,
+    };
     let Prepared { dose, work } = request.kind.prepare(&situation)?;
     request.guards.check()?;
     raise_priority();

@@ -8,6 +8,7 @@ mod campaign;
 mod disk;
 mod dose;
 mod killing;
+mod memory_kinds;
 mod placing;
 mod refusal;
 mod support;

@@ -103,10 +103,14 @@ impl Stage {
 
     /// An injection of any kind; the target comes last in `what`.
     pub(crate) fn command_of(&self, what: &[&str], duration: &str, more: &[&str]) -> Command {
+        self.command_on_node(&[what, &[self.cgroup.path().as_str()]].concat(), duration, more)
+    }
+
+    /// An injection of any kind, wherever `what` says.
+    pub(crate) fn command_on_node(&self, what: &[&str], duration: &str, more: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
             .args(what)
-            .arg(self.cgroup.path().as_str())
             .args(["--json", "--duration", duration])
             .arg("--state-dir")
             .arg(self.state_dir())
@@ -123,16 +127,12 @@ impl Stage {
 
     /// Starts an injection of any kind, as in [`Self::command_of`], and waits until it runs.
     pub(crate) fn start(&self, what: &[&str], duration: &str, more: &[&str]) -> Running {
-        let mut supervisor = self.command_of(what, duration, more).spawn().unwrap();
-        let mut output = BufReader::new(supervisor.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        let started: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(started["event"], "started", "{line}");
-        let children = children_of(supervisor.id());
-        let of = |role: &str| children.iter().copied().find(|child| has_role(*child, role));
-        let (worker, janitor) = (of("worker").unwrap_or(NOBODY), of("janitor").unwrap());
-        Running { supervisor, worker, janitor, output, started }
+        Running::start(self.command_of(what, duration, more))
+    }
+
+    /// The same, wherever `what` says.
+    pub(crate) fn start_on_node(&self, what: &[&str], duration: &str, more: &[&str]) -> Running {
+        Running::start(self.command_on_node(what, duration, more))
     }
 
     /// Runs an injection to its end.
@@ -196,6 +196,20 @@ pub(crate) struct Ended {
 }
 
 impl Running {
+    /// Starts it and waits until its load runs.
+    fn start(mut command: Command) -> Self {
+        let mut supervisor = command.spawn().unwrap();
+        let mut output = BufReader::new(supervisor.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let started: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(started["event"], "started", "{line}");
+        let children = children_of(supervisor.id());
+        let of = |role: &str| children.iter().copied().find(|child| has_role(*child, role));
+        let (worker, janitor) = (of("worker").unwrap_or(NOBODY), of("janitor").unwrap());
+        Self { supervisor, worker, janitor, output, started }
+    }
+
     pub(crate) fn pids(&self) -> [u32; 3] {
         [self.supervisor.id(), self.worker, self.janitor]
     }

@@ -41,9 +41,16 @@ const BLOWS: [Blow; 7] = [
 ];
 
 /// How an injection is asked for, but for its place.
-const KINDS: [&[&str]; 3] =
-    [&["cpu", "--intensity", "20%"], &["disk", "--intensity", "2MB/s", "--file-size", "4MiB"], &["pause"]];
+const KINDS: [&[&str]; 6] = [
+    &["cpu", "--intensity", "20%"],
+    &["disk", "--intensity", "2MB/s", "--file-size", "4MiB"],
+    &["llc", "--intensity", "10%"],
+    &["membw", "--intensity", "50MB/s"],
+    &["memory", "--intensity", "32MiB"],
+    &["pause"],
+];
 
+#[expect(clippy::disallowed_methods, reason = "a test has no command line of its own")]
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
 }

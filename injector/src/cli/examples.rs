@@ -1,0 +1,62 @@
+//! Examples for the help of each subcommand: what a person wants, and how to ask for it.
+
+pub(super) const CPU: &str = "\
+Examples:
+  Take 80 % of what geo may use, for 20 seconds:
+    ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s
+  Take 0.4 core, tell a program when it began, end with it:
+    ballast-injector cpu --target docker/3f2a9c --intensity 0.4 --duration 5m --json --until-stdin-closes
+  Keep the ground truth:
+    ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s --log truth.jsonl
+";
+
+pub(super) const CAMPAIGN: &str = "\
+Examples:
+  A file to begin with:
+    ballast-injector campaign --example > campaign.toml
+  What would happen when, and then have it happen:
+    ballast-injector campaign campaign.toml --dry-run
+    ballast-injector campaign campaign.toml --log truth.jsonl
+  Ten minutes by chance, the same for everybody who takes this seed:
+    ballast-injector campaign --random --seed 7 --kinds cpu=20%..90%,pause --targets ballast-demo/geo --duration 10m
+";
+
+pub(super) const DISK: &str = "\
+Examples:
+  Take 80 % of the bytes per second that geo may write, for 20 seconds:
+    ballast-injector disk --target ballast-demo/geo --intensity 80% --duration 20s
+  Write 20 MB/s to geo's disk, in none of its limits:
+    ballast-injector disk --beside ballast-demo/geo --intensity 20MB/s --duration 20s
+  Make 200 requests a second, of which 70 % read, on the disk of /data:
+    ballast-injector disk --node --intensity 200iops --read-share 70% --dir /data --duration 1m
+";
+
+pub(super) const PAUSE: &str = "\
+Examples:
+  Stop geo for five seconds:
+    ballast-injector pause --target ballast-demo/geo --duration 5s
+";
+
+pub(super) const MEMBW: &str = "\
+Examples:
+  Move 4 GB in each second, on the whole node, for 20 seconds:
+    ballast-injector membw --node --intensity 4GB/s --duration 20s
+  Half of what the node can do, on the processors that geo may use, and outside of its limits:
+    ballast-injector membw --beside ballast-demo/geo --intensity 50% --duration 20s
+";
+
+pub(super) const LLC: &str = "\
+Examples:
+  Keep half of the last-level cache in use, on the processors that geo may use:
+    ballast-injector llc --beside ballast-demo/geo --intensity 50% --duration 20s
+  A set of 16 MiB, swept by two threads:
+    ballast-injector llc --node --intensity 16MiB --threads 2 --duration 20s
+";
+
+pub(super) const MEMORY: &str = "\
+Examples:
+  Take 30 % of what geo may use:
+    ballast-injector memory --target ballast-demo/geo --intensity 30% --duration 1m
+  Take 2 GiB of the node's memory, and leave 1 GiB available in any case:
+    ballast-injector memory --node --intensity 2GiB --floor 1GiB --duration 1m
+";
