@@ -8,7 +8,12 @@ use ballast_api::ContainerName;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    kinds::{Kind, cpu::Cpu, pause::Pause},
+    kinds::{
+        Kind,
+        cpu::Cpu,
+        network::{bandwidth::NetBandwidth, delay::NetDelay, loss::NetLoss},
+        pause::Pause,
+    },
     place::Place,
     process::supervisor::Request,
 };
@@ -38,6 +43,7 @@ Examples:
   ballast-injector cpu --target ballast-demo/geo --intensity 80% --duration 20s
   ballast-injector cpu --beside docker/3f2a9c --intensity 0.4 --duration 5m --json
   ballast-injector pause --target docker/3f2a9c --duration 2s
+  ballast-injector net-delay --target docker/3f2a9c --intensity 20ms --duration 30s
   ballast-injector restore
 ";
 
@@ -55,6 +61,28 @@ const PAUSE_EXAMPLES: &str = "\
 Examples:
   Stop geo for five seconds:
     ballast-injector pause --target ballast-demo/geo --duration 5s
+";
+
+const NET_BANDWIDTH_EXAMPLES: &str = "\
+Examples:
+  Leave geo 10 Mbit/s each way for half a minute:
+    ballast-injector net-bandwidth --target ballast-demo/geo --intensity 10Mbit/s --duration 30s
+  Leave it a quarter of the limit in force of what it receives:
+    ballast-injector net-bandwidth --target ballast-demo/geo --intensity 25% --direction ingress --duration 30s
+";
+
+const NET_DELAY_EXAMPLES: &str = "\
+Examples:
+  20 ms more each way, so 40 ms more for each request and answer:
+    ballast-injector net-delay --target ballast-demo/geo --intensity 20ms --duration 30s
+  100 ms, give or take 30, of what geo sends:
+    ballast-injector net-delay --target ballast-demo/geo --intensity 100ms --jitter 30ms --direction egress --duration 1m
+";
+
+const NET_LOSS_EXAMPLES: &str = "\
+Examples:
+  Lose one packet in twenty each way:
+    ballast-injector net-loss --target ballast-demo/geo --intensity 5% --duration 30s
 ";
 
 /// Contention on purpose, with an exact dose and certain clean-up.
@@ -82,6 +110,24 @@ pub enum Command {
     /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.
     #[command(after_help = format!("{PAUSE_EXAMPLES}\n{EXIT_CODES}"))]
     Pause(Injection<Pause>),
+    /// Hold a container's network to less bandwidth
+    ///
+    /// By the same limit that Ballast lends (HTB at the host's end of the container's veth). The limits in force before are
+    /// in force again afterwards; one that was changed meanwhile is left as it is.
+    #[command(after_help = format!("{NET_BANDWIDTH_EXAMPLES}\n{EXIT_CODES}"))]
+    NetBandwidth(Injection<NetBandwidth>),
+    /// Make every packet of a container late
+    ///
+    /// By the kernel's netem where it has it. Elsewhere every packet takes a detour through this program, which costs CPU
+    /// time and sets a bound to the rate; the report says which it was.
+    #[command(after_help = format!("{NET_DELAY_EXAMPLES}\n{EXIT_CODES}"))]
+    NetDelay(Injection<NetDelay>),
+    /// Lose a share of the packets of a container
+    ///
+    /// By the same means as net-delay. A segmented send (TCP's, up to 64 KiB) is one packet to netem, and many to the
+    /// detour.
+    #[command(after_help = format!("{NET_LOSS_EXAMPLES}\n{EXIT_CODES}"))]
+    NetLoss(Injection<NetLoss>),
     /// Remove what injections left behind, where every one of their processes was killed
     ///
     /// Running injections are left alone. The next injection does the same when it starts.

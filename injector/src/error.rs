@@ -154,10 +154,12 @@ impl InjectorError {
             Self::Intensity(_)
             | Self::InnerNode { .. }
             | Self::TooFewThreads { .. }
-            | Self::Kernel(KernelError::InvalidPath { .. }) => ExitStatus::Usage,
+            | Self::Kernel(KernelError::InvalidPath { .. } | KernelError::RateTooSmall { .. }) => {
+                ExitStatus::Usage
+            }
             Self::BeforeStart(ending) => (*ending).into(),
             Self::LeftBehind(_) => ExitStatus::LeftBehind,
-            Self::Impossible { .. } => ExitStatus::Impossible,
+            Self::Impossible { .. } | Self::Kernel(KernelError::NotOurs { .. }) => ExitStatus::Impossible,
             Self::File { source, .. } | Self::Kernel(KernelError::Io { source, .. })
                 if not_permitted(source) =>
             {

@@ -4,6 +4,7 @@
 
 pub mod cpu;
 mod duty_cycle;
+pub mod network;
 pub mod pause;
 
 use std::{

@@ -27,6 +27,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Cpu(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Pause(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::NetBandwidth(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::NetDelay(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::NetLoss(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Restore(arguments) => restore_all(&arguments),
         Command::Worker => worker::run(BufReader::new(io::stdin()), &mut io::stdout(), &SystemClock)
             .map(|()| ExitStatus::Done),

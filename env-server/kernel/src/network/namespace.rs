@@ -4,7 +4,7 @@
 //! is done there.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
     panic,
@@ -35,6 +35,19 @@ impl Namespace {
         Self::open(proc.join("thread-self/ns/net"))
     }
 
+    /// The one with this inode, if it is this thread's or that of any process.
+    pub(super) fn with_inode(proc: &Path, inode: u64) -> Result<Option<Self>, KernelError> {
+        let current = Self::current(proc)?;
+        if current.inode == inode {
+            return Ok(Some(current));
+        }
+        let entries = fs::read_dir(proc).map_err(file::failed("list", proc))?;
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        // Processes end meanwhile.
+        let mut namespaces = pids.filter_map(|pid| Self::of_process(proc, pid).ok());
+        Ok(namespaces.find(|namespace| namespace.inode == inode))
+    }
+
     fn open(path: PathBuf) -> Result<Self, KernelError> {
         let file = File::open(&path).map_err(file::failed("open", &path))?;
         let inode = file.metadata().map_err(file::failed("look at", &path))?.ino();
@@ -62,6 +75,27 @@ impl Namespace {
             work()
         })
     }
+}
+
+/// The inode of the calling thread's network namespace, which tells it from every other that exists now. `proc` is normally
+/// `/proc`.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn current_namespace(proc: &Path) -> Result<u64, KernelError> {
+    Ok(Namespace::current(proc)?.inode())
+}
+
+/// Does something on a thread of its own in the network namespace with this inode. Nothing when no process is in it.
+///
+/// # Errors
+/// When the namespace cannot be entered, or what `work` answers.
+pub fn in_namespace<T: Send>(
+    proc: &Path,
+    inode: u64,
+    work: impl FnOnce() -> Result<T, KernelError> + Send,
+) -> Result<Option<T>, KernelError> {
+    Namespace::with_inode(proc, inode)?.map(|namespace| namespace.run(work)).transpose()
 }
 
 /// Does something in a network namespace of its own, which ends with it.
