@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    stage::{assert_completed, mbits, on_a_host, run},
+    stage::{FOREVER, assert_completed, end, mbits, on_a_host, run},
     traffic::{TCP_SHARE, To, tcp_rate},
 };
 
@@ -25,7 +25,7 @@ fn assert_about(what: &str, rate: f64, allowed: f64) {
 fn what_is_left_is_what_was_asked_for_and_then_everything_is_as_before() {
     on_a_host("left", |scene| {
         let before = scene.dump();
-        let running = scene.start("net-bandwidth --intensity 20Mbit/s", "7s");
+        let running = scene.start("net-bandwidth --intensity 20Mbit/s", FOREVER);
         let pids = running.pids();
         assert_about(
             "net-bandwidth 20 Mbit/s, ingress",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ballast_kernel::network::Netem;
 
 use crate::{
-    stage::{Scene, assert_completed, mbits, on_a_host},
+    stage::{FOREVER, Scene, end, mbits, on_a_host},
     traffic::{TCP_SHARE, To, round_trips, tcp_rate},
 };
 
@@ -43,11 +43,11 @@ fn each_way_adds_its_delay_and_then_everything_is_as_before() {
         for means in means("each-way") {
             for (way, delays) in [("both", 2), ("egress", 1), ("ingress", 1)] {
                 let running = scene
-                    .start(&format!("net-delay --intensity 20ms --direction {way} --means {means}"), "3s");
+                    .start(&format!("net-delay --intensity 20ms --direction {way} --means {means}"), FOREVER);
                 let pids = running.pids();
                 assert_eq!(running.started["details"]["means"].as_str(), Some(means));
                 assert_later(&format!("net-delay 20 ms, {way}, {means}"), scene, 20 * MS * delays);
-                assert_completed(&running.end());
+                end(running);
                 scene.assert_as_before(&before, pids);
             }
         }
@@ -61,13 +61,13 @@ fn jitter_is_around_the_delay() {
         for means in means("jitter") {
             let running = scene.start(
                 &format!("net-delay --intensity 20ms --jitter 15ms --direction egress --means {means}"),
-                "4s",
+                FOREVER,
             );
             let times = round_trips(scene, 60);
             eprintln!("net-delay 20 ms +- 15 ms, {means}: {:?} to {:?}", times[0], times[times.len() - 1]);
             assert!(times[0] >= 5 * MS && times[0] < 15 * MS, "{times:?}");
             assert!(times[times.len() - 1] > 25 * MS, "{times:?}");
-            assert_completed(&running.end());
+            end(running);
         }
     });
 }
@@ -76,7 +76,7 @@ fn jitter_is_around_the_delay() {
 fn segmented_sends_pass_the_relay() {
     on_a_host("segmented", |scene| {
         let without = tcp_rate(scene, To::Container, Duration::from_secs(1));
-        let running = scene.start("net-delay --intensity 2ms --means relay", "5s");
+        let running = scene.start("net-delay --intensity 2ms --means relay", FOREVER);
         let rates = [To::Container, To::Host].map(|to| tcp_rate(scene, to, Duration::from_secs(1)));
         eprintln!(
             "TCP's data in Mbit/s: {:.0} without a relay, {:.0} and {:.0} with one",
@@ -84,9 +84,9 @@ fn segmented_sends_pass_the_relay() {
             rates[0] / 1e6,
             rates[1] / 1e6
         );
-        // Far more than the small frames alone that need no segmenting would carry.
-        assert!(rates.iter().all(|rate| *rate > 20e6), "{rates:?}");
-        assert_completed(&running.end());
+        // Without segments TCP would carry a full frame for each of its timeouts.
+        assert!(rates.iter().all(|rate| *rate > 1e6), "{rates:?}");
+        end(running);
     });
 }
 
@@ -97,22 +97,22 @@ fn limits_in_force_go_on_holding() {
         scene.control().set_limit(mbits(0.0, 20.0)).unwrap();
         let before = scene.dump();
         for means in means("holding") {
-            let running = scene.start(&format!("net-delay --intensity 10ms --means {means}"), "4s");
+            let running = scene.start(&format!("net-delay --intensity 10ms --means {means}"), FOREVER);
             let pids = running.pids();
             assert_later(&format!("with a limit of ingress, {means}"), scene, 20 * MS);
             let rate = tcp_rate(scene, To::Container, Duration::from_secs(1));
             eprintln!("with a limit of 20 Mbit/s, {means}: {:.3} Mbit/s of TCP's data", rate / 1e6);
             assert!(rate < 1.1 * 20e6 * TCP_SHARE, "{rate}");
-            assert_completed(&running.end());
+            end(running);
             scene.assert_as_before(&before, pids);
         }
         // What it sends is held where the host receives it: a relay of egress alone fits in beside.
         scene.control().set_limit(mbits(20.0, 20.0)).unwrap();
         let before = scene.dump();
-        let running = scene.start("net-delay --intensity 10ms --direction egress --means relay", "2s");
+        let running = scene.start("net-delay --intensity 10ms --direction egress --means relay", FOREVER);
         let pids = running.pids();
         assert_later("with limits both ways, egress, relay", scene, 10 * MS);
-        assert_completed(&running.end());
+        end(running);
         scene.assert_as_before(&before, pids);
     });
 }

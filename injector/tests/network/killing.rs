@@ -7,12 +7,10 @@ use nix::sys::signal::Signal;
 
 use crate::{
     delay::has_netem,
-    stage::{Scene, dump, mbits, on_a_host},
+    stage::{FOREVER, Scene, dump, mbits, on_a_host},
     support::{NOBODY, await_true, signal},
     traffic::{round_trips, with_echo},
 };
-
-const FOREVER: &str = "10m";
 
 /// One of each that this kernel can do.
 fn kinds(test: &str) -> Vec<&'static str> {

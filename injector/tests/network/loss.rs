@@ -2,7 +2,7 @@
 
 use crate::{
     delay::means,
-    stage::{assert_completed, on_a_host},
+    stage::{FOREVER, end, on_a_host},
     traffic::{round_trips, shower},
 };
 
@@ -17,8 +17,8 @@ fn the_share_that_is_lost_is_the_one_asked_for_each_way() {
         round_trips(scene, 1);
         for means in means("share") {
             for (way, there, back) in [("both", 0.05, 0.05), ("ingress", 0.05, 0.0), ("egress", 0.0, 0.05)] {
-                let running =
-                    scene.start(&format!("net-loss --intensity 5% --direction {way} --means {means}"), "4s");
+                let running = scene
+                    .start(&format!("net-loss --intensity 5% --direction {way} --means {means}"), FOREVER);
                 let pids = running.pids();
                 let fared = shower(scene, SENT);
                 let lost = fared.lost();
@@ -31,7 +31,7 @@ fn the_share_that_is_lost_is_the_one_asked_for_each_way() {
                     (lost.0 - there).abs() < MARGIN && (lost.1 - back).abs() < MARGIN,
                     "{way}: {fared:?}"
                 );
-                assert_completed(&running.end());
+                end(running);
                 scene.assert_as_before(&before, pids);
             }
         }
@@ -43,11 +43,11 @@ fn all_of_it_is_a_partition() {
     on_a_host("partition", |scene| {
         round_trips(scene, 1);
         for means in means("partition") {
-            let running =
-                scene.start(&format!("net-loss --intensity 100% --direction egress --means {means}"), "3s");
+            let running = scene
+                .start(&format!("net-loss --intensity 100% --direction egress --means {means}"), FOREVER);
             let fared = shower(scene, 200);
             assert_eq!((fared.received, fared.returned), (200, 0));
-            assert_completed(&running.end());
+            end(running);
             assert_eq!(shower(scene, 200).returned, 200);
         }
     });

@@ -11,12 +11,17 @@ use std::{
 
 use ballast_api::{BitsPerSecond, EgressIngress, Limit};
 use ballast_kernel::{Interface, NetworkControl};
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::{
+    sched::{CloneFlags, setns, unshare},
+    sys::signal::Signal,
+};
 
-use crate::support::{Ended, Running, Stage, pause};
+use crate::support::{Ended, Running, Stage, pause, signal};
 
 pub(crate) const HOST_ADDRESS: &str = "192.0.2.1";
 pub(crate) const CONTAINER_ADDRESS: &str = "192.0.2.2";
+/// Longer than any test measures.
+pub(crate) const FOREVER: &str = "10m";
 /// The host's end of the container's veth.
 pub(crate) const VETH: &str = "veth-geo";
 
@@ -146,6 +151,18 @@ impl Drop for Scene {
 /// An injection that ran to its end.
 pub(crate) fn assert_completed(ended: &Ended) {
     assert_eq!((ended.code, &ended.report["ending"]), (Some(0), &"completed".into()), "{}", ended.report);
+    assert_all_given(ended);
+}
+
+/// Ends an injection that was measured, however long that took, and looks whether it was in force all the time.
+pub(crate) fn end(running: Running) {
+    signal(running.supervisor.id(), Signal::SIGTERM);
+    let ended = running.end();
+    assert_eq!((ended.code, &ended.report["ending"]), (Some(7), &"interrupted".into()), "{}", ended.report);
+    assert_all_given(&ended);
+}
+
+fn assert_all_given(ended: &Ended) {
     let [requested, achieved] = ["requested", "achieved"].map(|field| ended.report[field].as_f64().unwrap());
     assert!((achieved / requested - 1.0).abs() < 1e-9, "{}", ended.report);
 }

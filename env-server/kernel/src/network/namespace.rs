@@ -16,6 +16,9 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::{error::KernelError, file};
 
+/// Where ip(8), Docker and the Kubernetes runtimes keep namespaces that no process is in.
+const KEPT: [&str; 2] = ["/run/netns", "/run/docker/netns"];
+
 /// A network namespace, which lives at least as long as this.
 #[derive(Debug)]
 pub(super) struct Namespace {
@@ -35,7 +38,7 @@ impl Namespace {
         Self::open(proc.join("thread-self/ns/net"))
     }
 
-    /// The one with this inode, if it is this thread's or that of any process.
+    /// The one with this inode, if it is this thread's or that of any process, or is kept without one.
     pub(super) fn with_inode(proc: &Path, inode: u64) -> Result<Option<Self>, KernelError> {
         let current = Self::current(proc)?;
         if current.inode == inode {
@@ -44,8 +47,13 @@ impl Namespace {
         let entries = fs::read_dir(proc).map_err(file::failed("list", proc))?;
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         // Processes end meanwhile.
-        let mut namespaces = pids.filter_map(|pid| Self::of_process(proc, pid).ok());
-        Ok(namespaces.find(|namespace| namespace.inode == inode))
+        let of_processes = pids.filter_map(|pid| Self::of_process(proc, pid).ok());
+        let folders = KEPT.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+        let kept = folders.filter_map(|entry| Self::open(entry.ok()?.path()).ok());
+        // The same inode of another file system is something else.
+        let device = |namespace: &Self| namespace.file.metadata().map(|metadata| metadata.dev()).ok();
+        let mut all = of_processes.chain(kept);
+        Ok(all.find(|namespace| namespace.inode == inode && device(namespace) == device(&current)))
     }
 
     fn open(path: PathBuf) -> Result<Self, KernelError> {
@@ -86,7 +94,8 @@ pub fn current_namespace(proc: &Path) -> Result<u64, KernelError> {
     Ok(Namespace::current(proc)?.inode())
 }
 
-/// Does something on a thread of its own in the network namespace with this inode. Nothing when no process is in it.
+/// Does something on a thread of its own in the network namespace with this inode. Nothing when there is none:
+/// no process is in it, and neither ip(8) nor a container runtime keeps it.
 ///
 /// # Errors
 /// When the namespace cannot be entered, or what `work` answers.

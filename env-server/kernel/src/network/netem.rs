@@ -87,9 +87,7 @@ impl Netem {
     /// When the kernel does not tell.
     pub fn is_at(&self, proc: &Path, end: &VethEnd) -> Result<bool, KernelError> {
         let found = end.with(proc, |netlink, link| {
-            let qdisc =
-                shaper::qdisc_of_handle(netlink, link, HANDLE)?.filter(|qdisc| shaper::kind(qdisc) == KIND);
-            Ok(qdisc.and_then(|qdisc| htb::options_of(&qdisc)))
+            Ok(find(netlink, link)?.and_then(|(_, qdisc)| htb::options_of(&qdisc)))
         })?;
         Ok(found.flatten().is_some_and(|options| options.starts_with(&self.encode())))
     }
@@ -100,11 +98,10 @@ impl Netem {
     /// When the kernel refuses.
     pub fn remove(proc: &Path, end: &VethEnd) -> Result<(), KernelError> {
         end.with(proc, |netlink, link| {
-            let found = shaper::qdisc_of_handle(netlink, link, HANDLE)?;
-            let Some(qdisc) = found.filter(|qdisc| shaper::kind(qdisc) == KIND) else { return Ok(()) };
+            let Some((parent, _)) = find(netlink, link)? else { return Ok(()) };
             end.restore_queue_length(netlink, link)?;
             let mut message = TcMessage::with_index(link.signed_index());
-            (message.header.handle, message.header.parent) = (HANDLE, qdisc.header.parent);
+            (message.header.handle, message.header.parent) = (HANDLE, parent);
             let message = RouteNetlinkMessage::DelQueueDiscipline(message);
             netlink.act(&Request::new("remove the netem qdisc of", link, message))
         })
@@ -132,6 +129,19 @@ impl Netem {
         let numbers = [ticks(self.delay), MOST_HELD, loss, 0, 0, ticks(self.jitter)];
         numbers.map(u32::to_ne_bytes).concat()
     }
+}
+
+/// Ballast's netem on a link, and its parent, which an answer names only to who asked for it.
+fn find(netlink: &Netlink, link: &Link) -> Result<Option<(TcHandle, TcMessage)>, KernelError> {
+    for parent in [TcHandle::ROOT, htb::CLASS] {
+        let found = shaper::qdisc_at(netlink, link, parent)?;
+        if let Some(qdisc) =
+            found.filter(|qdisc| qdisc.header.handle == HANDLE && shaper::kind(qdisc) == KIND)
+        {
+            return Ok(Some((parent, qdisc)));
+        }
+    }
+    Ok(None)
 }
 
 /// ENOENT: no such kind. EOPNOTSUPP: said by some older kernels.

@@ -127,21 +127,6 @@ pub(super) fn qdisc_at(
 ) -> Result<Option<TcMessage>, KernelError> {
     let mut message = TcMessage::with_index(link.signed_index());
     message.header.parent = parent;
-    find_qdisc(netlink, link, message)
-}
-
-/// The same with this handle, wherever it is on the link.
-pub(super) fn qdisc_of_handle(
-    netlink: &Netlink,
-    link: &Link,
-    handle: TcHandle,
-) -> Result<Option<TcMessage>, KernelError> {
-    let mut message = TcMessage::with_index(link.signed_index());
-    message.header.handle = handle;
-    find_qdisc(netlink, link, message)
-}
-
-fn find_qdisc(netlink: &Netlink, link: &Link, message: TcMessage) -> Result<Option<TcMessage>, KernelError> {
     let request = Request::new("read the qdisc of", link, RouteNetlinkMessage::GetQueueDiscipline(message))
         // Without it the kernel tells only those who listen for changes. (A list would be told to nobody else, but it
         // would be one of all links: too long to read for every container.)

@@ -11,6 +11,10 @@
 //! A TAP device takes frames without offloads: the kernel cuts segmented sends and completes checksums before they come here.
 //! What is sent on bears the [mark](DETOUR_MARK) that the redirection lets pass, so no frame comes twice. The TAP ends with
 //! the process; frames that are still redirected to it are lost then, until the janitor has removed the redirection.
+//!
+//! The TAP is in the network namespace of the end: while a container's egress is relayed, the container sees it beside its own
+//! interface, without an address. Measured on a busy machine of two processors: 0.1 to 0.3 ms later than asked for, and TCP at
+//! 0.5 Gbit/s, which had 3 to 11 Gbit/s without.
 
 use std::{
     fs, io,
