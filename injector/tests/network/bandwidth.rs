@@ -37,7 +37,7 @@ fn what_is_left_is_what_was_asked_for_and_then_everything_is_as_before() {
             tcp_rate(scene, To::Host, Duration::from_secs(2)),
             20e6,
         );
-        assert_completed(&running.end());
+        end(running);
         scene.assert_as_before(&before, pids);
     });
 }
