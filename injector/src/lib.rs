@@ -31,7 +31,8 @@
 //! every step back and is written before the first step forth, removed after the last one back.
 //!
 //! Where netem is missing, the packets of net-delay and net-loss go through the supervisor. When it is killed they are lost until
-//! the janitor has taken the detour away, which begins at once; with both killed, until `restore` or the next injection.
+//! the janitor has taken the detour away, which begins at once; with both killed, until `restore` or the next injection. A
+//! supervisor that is stopped holds them up until it goes on, or the janitor's patience ends.
 //!
 //! [`target`] says why a load inside a target is in the target's own cgroup.
 

@@ -13,8 +13,9 @@
 //! the process; frames that are still redirected to it are lost then, until the janitor has removed the redirection.
 //!
 //! The TAP is in the network namespace of the end: while a container's egress is relayed, the container sees it beside its own
-//! interface, without an address. Measured on a busy machine of two processors: 0.1 to 0.3 ms later than asked for, and TCP at
-//! 0.5 Gbit/s, which had 3 to 11 Gbit/s without.
+//! interface, without an address. Measured on two processors (Linux 6.18, `tests/network`): each way 0.3 ms later than asked for
+//! in the median, TCP at 1.2 Gbit/s where it has 12 without a relay; 0.5 where it has 3, beside others' work. After a kill -9
+//! of the supervisor the target was without network for 60 to 160 ms.
 
 use std::{
     fs, io,
