@@ -13,7 +13,14 @@ use crate::{
     campaign::cli::CampaignArgs,
     guards::Guards,
     kinds::{
-        Kind, cpu::Cpu, disk::Disk, llc::Llc, memory::Memory, memory_bandwidth::MemoryBandwidth, pause::Pause,
+        Kind,
+        cpu::Cpu,
+        disk::Disk,
+        llc::Llc,
+        memory::Memory,
+        memory_bandwidth::MemoryBandwidth,
+        network::{bandwidth::NetBandwidth, delay::NetDelay, loss::NetLoss},
+        pause::Pause,
     },
     load::{self, cli::LoadArgs},
     place::Place,
@@ -49,8 +56,10 @@ Examples:
   ballast-injector membw --node --intensity 4GB/s --duration 20s
   ballast-injector llc --beside docker/3f2a9c --intensity 50% --duration 20s
   ballast-injector memory --target docker/3f2a9c --intensity 30% --duration 1m
+  ballast-injector net-delay --target docker/3f2a9c --intensity 20ms --duration 30s
   ballast-injector pause --target docker/3f2a9c --duration 2s
   ballast-injector load http://127.0.0.1:8080/ --rate 200 --duration 20s
+  ballast-injector campaign --random --kinds cpu=20%..90%,pause --targets docker/3f2a9c --duration 10m --dry-run
   ballast-injector restore
 ";
 
@@ -102,6 +111,24 @@ pub enum Command {
     /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::PAUSE))]
     Pause(Injection<Pause>),
+    /// Hold a container's network to less bandwidth
+    ///
+    /// By the same limit that Ballast lends (HTB at the host's end of the container's veth). The limits in force before are
+    /// in force again afterwards; one that was changed meanwhile is left as it is.
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::NET_BANDWIDTH))]
+    NetBandwidth(Injection<NetBandwidth>),
+    /// Make every packet of a container late
+    ///
+    /// By the kernel's netem where it has it. Elsewhere every packet takes a detour through this program, which costs CPU
+    /// time and sets a bound to the rate; the report says which it was.
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::NET_DELAY))]
+    NetDelay(Injection<NetDelay>),
+    /// Lose a share of the packets of a container
+    ///
+    /// By the same means as net-delay. A segmented send (TCP's, up to 64 KiB) is one packet to netem, and many to the
+    /// detour.
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::NET_LOSS))]
+    NetLoss(Injection<NetLoss>),
     /// Many injections, planned in a file or drawn by chance
     ///
     /// Each is an injection of its own, with its own clean-up: what ends the campaign ends all of them. Every one is checked
@@ -161,6 +188,9 @@ impl Command {
             | Self::Llc(_)
             | Self::Membw(_)
             | Self::Memory(_)
+            | Self::NetBandwidth(_)
+            | Self::NetDelay(_)
+            | Self::NetLoss(_)
             | Self::Pause(_) => true,
             Self::Campaign(_)
             | Self::Load(_)

@@ -160,11 +160,13 @@ impl InjectorError {
             Self::Intensity(_)
             | Self::InnerNode { .. }
             | Self::TooFewThreads { .. }
-            | Self::Kernel(KernelError::InvalidPath { .. }) => ExitStatus::Usage,
+            | Self::Kernel(KernelError::InvalidPath { .. } | KernelError::RateTooSmall { .. }) => {
+                ExitStatus::Usage
+            }
             Self::BeforeStart(ending) => (*ending).into(),
             Self::Load(error) => error.exit_status(),
             Self::LeftBehind(_) => ExitStatus::LeftBehind,
-            Self::Impossible { .. } => ExitStatus::Impossible,
+            Self::Impossible { .. } | Self::Kernel(KernelError::NotOurs { .. }) => ExitStatus::Impossible,
             Self::File { source, .. } | Self::Kernel(KernelError::Io { source, .. })
                 if not_permitted(source) =>
             {

@@ -9,6 +9,7 @@ mod duty_cycle;
 pub mod llc;
 pub mod memory;
 pub mod memory_bandwidth;
+pub mod network;
 mod node_memory;
 mod pace;
 pub mod pause;

@@ -8,7 +8,7 @@
 //! # Processes
 //!
 //! ```text
-//! supervisor                the process that the user started; decides, measures, reports; acts on the kernel itself (pause)
+//! supervisor                the process that the user started; decides, measures, reports; acts on the kernel itself (pause, net-*)
 //! |- worker                 makes the load: in the target's cgroup, or in one made for the injection (beside a target, node)
 //! `- janitor                waits until the supervisor ends, however it ends, or until it is overdue; then cleans up
 //! ```
@@ -32,6 +32,10 @@
 //! own, so that Ctrl-C in a terminal reaches the supervisor alone. A supervisor that is stopped (SIGSTOP) does not
 //! prolong the load: the worker has the deadline too, and the janitor waits for a bounded time. The journal entry names
 //! every step back and is written before the first step forth, removed after the last one back.
+//!
+//! Where netem is missing, the packets of net-delay and net-loss go through the supervisor. When it is killed they are lost until
+//! the janitor has taken the detour away, which begins at once; with both killed, until `restore` or the next injection. A
+//! supervisor that is stopped holds them up until it goes on, or the janitor's patience ends.
 //!
 //! [`target`] says why a load inside a target is in the target's own cgroup.
 

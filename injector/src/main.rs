@@ -35,6 +35,9 @@ fn main() -> ExitCode {
         Command::Pause(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Campaign(arguments) => campaign(&arguments),
         Command::Load(arguments) => load::run(&arguments, &SystemClock),
+        Command::NetBandwidth(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::NetDelay(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::NetLoss(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::Restore(arguments) => restore_all(&arguments),
         Command::Man { subcommand } => manual::write_page(subcommand.as_deref(), &mut io::stdout())
             .map(|()| ExitStatus::Done)

@@ -19,7 +19,7 @@
 use std::{fs, path::PathBuf};
 
 use ballast_api::{CgroupVersion, Cores, Limit};
-use ballast_kernel::{Cgroup, CgroupPath, CgroupTree, CpuControl, Hierarchy};
+use ballast_kernel::{Cgroup, CgroupPath, CgroupTree, CpuControl, Hierarchy, Representatives};
 
 use nix::{
     sched::{CpuSet, sched_getaffinity},
@@ -87,6 +87,18 @@ impl Target {
         let listed =
             |set: CpuSet| (0..CpuSet::count()).filter(|at| set.is_set(*at).unwrap_or(false)).collect();
         Ok(first.map(listed).unwrap_or_default())
+    }
+
+    /// Some of its processes, any of which shows what all of them share; absent where they are hidden in a pid namespace that
+    /// is not in sight.
+    ///
+    /// # Errors
+    /// When the kernel's lists cannot be read.
+    pub fn representatives(&self) -> Result<Option<Vec<u32>>, InjectorError> {
+        Ok(match self.cgroup.representatives()? {
+            Representatives::Pids(pids) => Some(pids),
+            Representatives::Hidden => None,
+        })
     }
 
     /// Its CPU limit.

@@ -60,3 +60,25 @@ Examples:
   Take 2 GiB of the node's memory, and leave 1 GiB available in any case:
     ballast-injector memory --node --intensity 2GiB --floor 1GiB --duration 1m
 ";
+
+pub(super) const NET_BANDWIDTH: &str = "\
+Examples:
+  Leave geo 10 Mbit/s each way for half a minute:
+    ballast-injector net-bandwidth --target ballast-demo/geo --intensity 10Mbit/s --duration 30s
+  Leave it a quarter of the limit in force of what it receives:
+    ballast-injector net-bandwidth --target ballast-demo/geo --intensity 25% --direction ingress --duration 30s
+";
+
+pub(super) const NET_DELAY: &str = "\
+Examples:
+  20 ms more each way, so 40 ms more for each request and answer:
+    ballast-injector net-delay --target ballast-demo/geo --intensity 20ms --duration 30s
+  100 ms, give or take 30, of what geo sends:
+    ballast-injector net-delay --target ballast-demo/geo --intensity 100ms --jitter 30ms --direction egress --duration 1m
+";
+
+pub(super) const NET_LOSS: &str = "\
+Examples:
+  Lose one packet in twenty each way:
+    ballast-injector net-loss --target ballast-demo/geo --intensity 5% --duration 30s
+";

@@ -204,8 +204,9 @@ impl Running {
         output.read_line(&mut line).unwrap();
         let started: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(started["event"], "started", "{line}");
-        let children = children_of(supervisor.id());
-        let of = |role: &str| children.iter().copied().find(|child| has_role(*child, role));
+        let of = |role: &str| children_of(supervisor.id()).into_iter().find(|child| has_role(*child, role));
+        // For a moment after its start a process has no command line yet.
+        await_true("the janitor is there", || of("janitor").is_some(), || line.clone());
         let (worker, janitor) = (of("worker").unwrap_or(NOBODY), of("janitor").unwrap());
         Self { supervisor, worker, janitor, output, started }
     }

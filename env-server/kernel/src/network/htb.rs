@@ -156,7 +156,7 @@ fn message(link: &Link, handle: TcHandle, parent: TcHandle, options: Vec<u8>) ->
 }
 
 /// The options of a kind that netlink-packet-route does not know are one attribute to it, the outer one.
-fn raw_options(bytes: Vec<u8>) -> TcAttribute {
+pub(super) fn raw_options(bytes: Vec<u8>) -> TcAttribute {
     const TCA_OPTIONS: u16 = 2;
     // Kept apart from what is parsed: there the whole attribute is wrapped once more.
     TcAttribute::Other(DefaultNla::new(TCA_OPTIONS, bytes))
@@ -177,7 +177,7 @@ pub(super) fn options_of(message: &TcMessage) -> Option<Vec<u8>> {
     })
 }
 
-fn emitted(attributes: &[DefaultNla]) -> Vec<u8> {
+pub(super) fn emitted(attributes: &[DefaultNla]) -> Vec<u8> {
     let mut bytes = vec![0; attributes.buffer_len()];
     attributes.emit(&mut bytes);
     bytes
@@ -188,7 +188,7 @@ fn attribute(options: &[u8], kind: u16) -> Option<Vec<u8>> {
     found.map(|attribute| attribute.value().to_vec())
 }
 
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(offset..offset + 4)?.try_into().ok()?))
 }
 

@@ -56,7 +56,7 @@ pub(super) fn look(netlink: &Netlink, link: &Link) -> Result<Place<()>, KernelEr
     let found = shaper::qdisc_at(netlink, link, TcHandle::INGRESS)?;
     Ok(match found {
         None => Place::Free,
-        Some(qdisc) if block_of(&qdisc) == Some(block(link.index)) => Place::Ours(()),
+        Some(qdisc) if block_of(&qdisc, TCA_INGRESS_BLOCK) == Some(block(link.index)) => Place::Ours(()),
         Some(qdisc) => Place::Others(shaper::describe(&qdisc)),
     })
 }
@@ -123,7 +123,7 @@ fn header(link: &Link) -> TcHeader {
     }
 }
 
-fn redirection(target: &Link) -> TcAction {
+pub(super) fn redirection(target: &Link) -> TcAction {
     let mut mirror = TcMirror::default();
     mirror.generic.action = TcActionType::Stolen;
     mirror.eaction = TcMirrorActionType::EgressRedir;
@@ -160,10 +160,10 @@ fn target_of(filter: &TcMessage) -> Option<u32> {
     })
 }
 
-/// The number of a qdisc's block, if it has one.
-fn block_of(qdisc: &TcMessage) -> Option<u32> {
+/// The number of a qdisc's block, if it has one of this attribute.
+pub(super) fn block_of(qdisc: &TcMessage, kind: u16) -> Option<u32> {
     qdisc.attributes.iter().find_map(|attribute| match attribute {
-        TcAttribute::Other(other) if other.kind() == TCA_INGRESS_BLOCK => {
+        TcAttribute::Other(other) if other.kind() == kind => {
             let mut bytes = vec![0; other.value_len()];
             other.emit_value(&mut bytes);
             Some(u32::from_ne_bytes(bytes.try_into().ok()?))

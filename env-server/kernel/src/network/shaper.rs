@@ -144,7 +144,7 @@ pub(super) fn qdisc_at(
     }
 }
 
-fn kind(qdisc: &TcMessage) -> &str {
+pub(super) fn kind(qdisc: &TcMessage) -> &str {
     let kind = qdisc.attributes.iter().find_map(|attribute| match attribute {
         TcAttribute::Kind(kind) => Some(kind.as_str()),
         _ => None,

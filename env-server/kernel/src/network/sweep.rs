@@ -31,6 +31,22 @@ pub fn sweep() -> Result<Vec<String>, KernelError> {
     Ok(removed)
 }
 
+/// Removes the ifb device that a limit left when the interface went, unless something is redirected to it. Must not run
+/// while a limit is being set on a later interface of the same index. Answers whether there was one.
+///
+/// # Errors
+/// When interfaces cannot be listed or removed.
+pub fn sweep_of(interface: Interface) -> Result<bool, KernelError> {
+    let netlink = Netlink::open()?;
+    let links = links::all(&netlink)?;
+    let name = redirect::ifb_name(interface.index);
+    let Some(ifb) = links.iter().find(|link| link.is_ifb() && link.name == name) else { return Ok(false) };
+    if is_fed(&netlink, &links, interface.index, ifb)? {
+        return Ok(false);
+    }
+    netlink.act(&links::remove(ifb)).map(|()| true)
+}
+
 /// Removes every limit of Ballast in the network namespace of the calling thread, but those on the interfaces in `lent`, and
 /// answers the names of the others that had one. Only while nobody else limits anything there: see
 /// [`Presence`](super::Presence).

@@ -1,0 +1,202 @@
+//! Less bandwidth: a limit of Ballast's own kind on the container's veth, for a while.
+//!
+//! Must not know who else sets such limits; whose are in force before is put in force again, unless it was changed meanwhile.
+
+use ballast_api::{BitsPerSecond, EgressIngress, Limit};
+use ballast_kernel::{Interface, NetworkControl, network};
+use clap::Args;
+
+use super::{Direction, claim::Claim, interface_of};
+use crate::{
+    error::InjectorError,
+    intensity::{Basis, Intensity, InvalidIntensity},
+    kinds::{Act, Dose, Kind, Prepared, Situation, Work},
+    undo::{PROC, Undo, WholeLimits},
+    unit::Unit,
+};
+
+type Limits = EgressIngress<Limit<BitsPerSecond>>;
+
+/// Options of the kind `net-bandwidth`.
+#[derive(Debug, Clone, Args)]
+pub struct NetBandwidth {
+    /// What is left to the target: 10Mbit/s, or 25% of the limit of Ballast that is in force
+    ///
+    /// At least 100 kbit/s, and less than a limit that is in force. Frames count with their Ethernet header.
+    #[arg(long, value_name = "RATE|PERCENT", allow_hyphen_values = true, value_parser = intensity)]
+    pub intensity: Intensity,
+    /// Which way it is held to that, seen from the target
+    #[arg(long, value_enum, default_value_t)]
+    pub direction: Direction,
+}
+
+fn intensity(text: &str) -> Result<Intensity, InvalidIntensity> {
+    Intensity::parse(text, Unit::BitsPerSecond)
+}
+
+impl Kind for NetBandwidth {
+    fn prepare(&self, situation: &Situation<'_>) -> Result<Prepared, InjectorError> {
+        let interface = interface_of(situation)?;
+        let claim = Claim::take("limits", interface)?;
+        let control = NetworkControl::new(interface);
+        let before = control.limit()?;
+        let resolved = self.direction.of(before).into_iter().map(|limit| self.left_of(limit));
+        let resolved = resolved.collect::<Result<Vec<_>, _>>()?;
+        let basis = resolved.first().map_or(Basis::Absolute, |(_, basis)| *basis);
+        let least = resolved.iter().map(|(rate, _)| *rate).fold(f64::INFINITY, f64::min);
+        let ours = control.rounded(self.direction.choose(self.wanted(before)?, before))?;
+        refuse_more(self.direction.choose(before, ours), ours)?;
+        let details = [
+            ("direction", serde_json::json!(self.direction)),
+            ("egress_limit", serde_json::json!(ours.egress)),
+            ("ingress_limit", serde_json::json!(ours.ingress)),
+        ];
+        Ok(Prepared {
+            dose: Dose {
+                kind: "net-bandwidth",
+                intensity: self.intensity.to_string(),
+                intensity_basis: basis,
+                unit: Unit::BitsPerSecond,
+                requested: least,
+                target_limit: self.direction.of(before).into_iter().filter_map(amount).reduce(f64::min),
+                details: details.into(),
+            },
+            work: Work::Act(Box::new(Narrowing {
+                control,
+                interface,
+                namespace: network::current_namespace(PROC.as_ref())?,
+                direction: self.direction,
+                requested: least,
+                before,
+                ours,
+                _claim: claim,
+            })),
+        })
+    }
+}
+
+impl NetBandwidth {
+    /// The rate that is left of a limit in force.
+    fn left_of(&self, limit: Limit<BitsPerSecond>) -> Result<(f64, Basis), InvalidIntensity> {
+        self.intensity.resolve(Unit::BitsPerSecond, amount(limit), None)
+    }
+
+    /// The limits for both ways; those of a way that is not concerned do not count, and need no basis.
+    fn wanted(&self, before: Limits) -> Result<Limits, InvalidIntensity> {
+        let limit = |concerned: bool, before| match self.left_of(before) {
+            Ok((rate, _)) => Ok(Limit::At(BitsPerSecond::saturating(rate))),
+            Err(error) if concerned => Err(error),
+            Err(_) => Ok(before),
+        };
+        Ok(EgressIngress {
+            egress: limit(self.direction != Direction::Ingress, before.egress)?,
+            ingress: limit(self.direction != Direction::Egress, before.ingress)?,
+        })
+    }
+}
+
+fn amount(limit: Limit<BitsPerSecond>) -> Option<f64> {
+    match limit {
+        Limit::Max => None,
+        Limit::At(rate) => Some(rate.get()),
+    }
+}
+
+/// What would give the target more than it has is no contention.
+fn refuse_more(before: Limits, ours: Limits) -> Result<(), InjectorError> {
+    for (before, ours) in [(before.egress, ours.egress), (before.ingress, ours.ingress)] {
+        if let (Limit::At(before), Limit::At(ours)) = (before, ours)
+            && ours > before
+        {
+            return Err(InjectorError::Impossible {
+                what: "narrow the target's network",
+                reason: format!("it is held to {before} already, and {ours} would be more: ask for less"),
+            });
+        }
+    }
+    Ok(())
+}
+
+struct Narrowing {
+    control: NetworkControl,
+    interface: Interface,
+    namespace: u64,
+    direction: Direction,
+    requested: f64,
+    before: Limits,
+    ours: Limits,
+    _claim: Claim,
+}
+
+impl Act for Narrowing {
+    fn undo(&self) -> Vec<Undo> {
+        let nothing = EgressIngress { egress: Limit::Max, ingress: Limit::Max };
+        vec![Undo::RestoreNetworkLimits {
+            namespace: self.namespace,
+            interface: self.interface,
+            ours: WholeLimits::of(self.direction.choose(self.ours, nothing)),
+            before: WholeLimits::of(self.before),
+        }]
+    }
+
+    fn begin(&mut self) -> Result<(), InjectorError> {
+        if self.control.limit()? != self.before {
+            return Err(InjectorError::Impossible {
+                what: "narrow the target's network",
+                reason: "somebody changed its limits at the same time: try again".to_owned(),
+            });
+        }
+        self.control.set_limit(self.ours)?;
+        Ok(())
+    }
+
+    fn in_force(&mut self) -> Result<f64, InjectorError> {
+        let now = self.control.limit()?;
+        let (now, ours) = (self.direction.of(now), self.direction.of(self.ours));
+        let in_force = now.iter().zip(&ours).filter(|(now, ours)| now == ours).count();
+        #[expect(clippy::cast_precision_loss, reason = "two at most")]
+        let share = in_force as f64 / ours.len() as f64;
+        Ok(self.requested * share)
+    }
+
+    fn end(&mut self) -> Result<(), InjectorError> {
+        self.undo().iter().try_for_each(Undo::carry_out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(rate: f64) -> Limit<BitsPerSecond> {
+        Limit::At(BitsPerSecond::new(rate).unwrap())
+    }
+
+    fn asked(text: &str, direction: Direction) -> NetBandwidth {
+        NetBandwidth { intensity: intensity(text).unwrap(), direction }
+    }
+
+    #[test]
+    fn a_percentage_is_of_the_limit_of_each_way() {
+        let before = EgressIngress { egress: at(20e6), ingress: at(8e6) };
+        let wanted = asked("25%", Direction::Both).wanted(before).unwrap();
+        assert_eq!(wanted, EgressIngress { egress: at(5e6), ingress: at(2e6) });
+    }
+
+    #[test]
+    fn a_percentage_of_no_limit_is_refused_for_the_ways_concerned_only() {
+        let before = EgressIngress { egress: at(20e6), ingress: Limit::Max };
+        assert!(asked("25%", Direction::Both).wanted(before).is_err());
+        assert!(asked("25%", Direction::Ingress).wanted(before).is_err());
+        assert_eq!(asked("25%", Direction::Egress).wanted(before).unwrap().egress, at(5e6));
+    }
+
+    #[test]
+    fn more_than_the_limit_in_force_is_refused() {
+        let none = EgressIngress { egress: Limit::Max, ingress: Limit::Max };
+        let some = EgressIngress { egress: at(5e6), ingress: Limit::Max };
+        let more = EgressIngress { egress: at(6e6), ingress: at(6e6) };
+        assert!(refuse_more(none, more).is_ok() && refuse_more(more, some).is_ok());
+        assert!(refuse_more(some, more).unwrap_err().to_string().contains("would be more"));
+    }
+}
