@@ -81,7 +81,7 @@ pub(crate) fn make(folder: &Path, kernel: &Kernel, suites: &[Suite]) {
     copy_tree(&kernel.modules, &root.join(modules), &|_| true);
     let tools = PROGRAMS.iter().map(|name| which(name).unwrap());
     let tests = suites.iter().map(|suite| suite.program.clone());
-    for program in tools.chain(tests).chain([program("ballast-env-server")]) {
+    for program in tools.chain(tests).chain(["ballast-env-server", "ballast-injector"].map(program)) {
         with_libraries(&program, &root);
     }
     format(&root, &folder.join(DISK));

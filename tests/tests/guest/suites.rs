@@ -10,7 +10,7 @@ use std::{
 use cargo_metadata::{Message, TargetKind};
 
 /// The folder of each suite's package, its name there, and which of its tests are left out.
-const SUITES: [(&str, &str, &[&str]); 7] = [
+const SUITES: [(&str, &str, &[&str]); 8] = [
     // The longer one of two with the same measurement stays.
     ("env-server/kernel", "real_cgroups", &["a_busy_process_gets_its_quota_and_no_more"]),
     ("env-server/kernel", "real_disks", &[]),
@@ -20,6 +20,8 @@ const SUITES: [(&str, &str, &[&str]); 7] = [
     ("env-server", "network", &[]),
     ("env-server", "exact", &[]),
     ("env-server", "lives", &[]),
+    // Where netem is; the relay is for kernels without it.
+    ("injector", "network", &["relay", "bandwidth"]),
     // Not crash_points: some hundred starts of the program, each followed by ptrace, would take a quarter of an hour here.
 ];
 
