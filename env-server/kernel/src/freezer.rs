@@ -44,7 +44,9 @@ impl Freezer {
     /// When `mountinfo` cannot be read.
     pub fn find(mountinfo: &Path, path: &CgroupPath) -> Result<Option<Self>, KernelError> {
         let mounts = mounts::parse(&file::read(mountinfo)?);
-        let is_v1 = |mount: &&Mount| mount.kind == "cgroup" && mount.super_options().any(|option| option == "freezer");
+        let is_v1 = |mount: &&Mount| {
+            mount.kind == "cgroup" && mount.super_options().any(|option| option == "freezer")
+        };
         let v1 = mounts.iter().find(is_v1).map(|mount| (mount, &V1));
         let v2 = mounts.iter().find(|mount| mount.kind == "cgroup2").map(|mount| (mount, &V2));
         let there: Vec<_> = [v1, v2]
