@@ -4,75 +4,28 @@
 import argparse
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
 
+from cgroup import Cgroup
+
 PERCENTS = (10, 20, 50, 80, 95)
 QUOTA_CORES = 0.5
-PERIOD_US = 100_000
 POINTS_OFF = 2.0
 SHARE_OF_THEIRS = 1 / 3
 
 
-class Cgroup:
-    """A group of its own for one dose: version 2 where it has the CPU controller, else version 1."""
-
-    def __init__(self, name):
-        self.name = name
-        roots = {}
-        for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
-            left, right = line.split(" - ")
-            kind, _, options = right.split(" ", 2)
-            point = pathlib.Path(left.split(" ")[4])
-            if kind == "cgroup2" and "cpu" in (point / "cgroup.controllers").read_text().split():
-                roots["v2"] = point
-            elif kind == "cgroup":
-                roots.update({option: point for option in options.split(",") if option in ("cpu", "cpuacct")})
-        self.is_v1 = "cpu" in roots
-        found = {roots[key] for key in (("cpu", "cpuacct") if self.is_v1 else ("v2",))}
-        self.folders = [root / name for root in found]
-        for folder in self.folders:
-            folder.mkdir()
-        self.cpu = (roots["cpu"] if self.is_v1 else roots["v2"]) / name
-        self.counter = (roots["cpuacct"] if self.is_v1 else roots["v2"]) / name
-
-    def limit(self, cores):
-        quota = int(cores * PERIOD_US)
-        if self.is_v1:
-            (self.cpu / "cpu.cfs_quota_us").write_text(str(quota))
-        else:
-            (self.cpu / "cpu.max").write_text(f"{quota} {PERIOD_US}")
-
-    def enter(self):
-        for folder in self.folders:
-            (folder / "cgroup.procs").write_text(str(os.getpid()))
-
-    def used_seconds(self):
-        if self.is_v1:
-            return int((self.counter / "cpuacct.usage").read_text()) / 1e9
-        lines = dict(line.split() for line in (self.counter / "cpu.stat").read_text().splitlines())
-        return int(lines["usage_usec"]) / 1e6
-
-    def remove(self):
-        for folder in self.folders:
-            folder.rmdir()
-
-
 def given(seconds, quota, command, inside):
     """Cores that were used in a new group while `command` ran; `inside` says whether it is started there."""
-    group = Cgroup(f"ballast-dose-check-{os.getpid()}")
-    try:
+    with Cgroup(f"ballast-dose-check-{os.getpid()}") as group:
         if quota:
-            group.limit(quota)
+            group.limit_cpu(quota)
         before = group.used_seconds()
         subprocess.run(command(group.name), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                        preexec_fn=group.enter if inside else None)
         return (group.used_seconds() - before) / seconds
-    finally:
-        group.remove()
 
 
 def main():
