@@ -21,7 +21,7 @@ const SUITES: [(&str, &str, &[&str]); 8] = [
     ("env-server", "exact", &[]),
     ("env-server", "lives", &[]),
     // Where netem is; the relay is for kernels without it.
-    ("injector", "network", &["relay", "bandwidth"]),
+    ("injector", "network", &["relay", "bandwidth", "netem_where_there_is_none"]),
     // Not crash_points: some hundred starts of the program, each followed by ptrace, would take a quarter of an hour here.
 ];
 

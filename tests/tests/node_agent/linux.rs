@@ -2,10 +2,11 @@
 //! and the node in process and as a program. All is gone when it goes out of scope, also when making it fails half way.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -65,7 +66,7 @@ fn ip(arguments: &str) -> String {
 pub(crate) struct Containers {
     tree: CgroupTree,
     parent: Cgroup,
-    processes: Vec<Networked>,
+    processes: Mutex<BTreeMap<String, Networked>>,
     state: tempfile::TempDir,
 }
 
@@ -76,20 +77,29 @@ impl Containers {
         let state = tempfile::tempdir().unwrap();
         let number = CREATED.fetch_add(1, Ordering::Relaxed);
         let parent = tree.create(&format!("ballast-test-{}-{number}", std::process::id())).unwrap();
-        let mut containers = Self { tree, parent, processes: Vec::new(), state };
+        let containers = Self { tree, parent, processes: Mutex::default(), state };
         CONTAINERS.iter().for_each(|name| containers.add(name));
         containers
     }
 
-    fn add(&mut self, name: &str) {
+    fn add(&self, name: &str) {
         let path = self.parent.path().child(name).unwrap();
         let container = self.tree.create(path.as_str()).unwrap();
         let own = Limit::At(Cores::new(OWN_CORES).unwrap());
         CpuControl::new(self.tree.hierarchy(), &path).set_limit(own).unwrap();
         let process = Networked::start(name);
         let pid = process.0.id();
-        self.processes.push(process);
+        self.processes.lock().unwrap().insert(name.to_owned(), process);
         container.attach(pid).unwrap();
+    }
+
+    /// The same container anew: nobody has any of its files open.
+    fn renew(&self, name: &str) {
+        drop(self.processes.lock().unwrap().remove(name));
+        let path = self.parent.path().child(name).unwrap();
+        let container = self.tree.find(path.as_str()).unwrap().unwrap();
+        container.kill_all().and_then(|()| container.remove()).unwrap();
+        self.add(name);
     }
 
     /// Where the kernel takes the CPU limit of a container.
@@ -104,7 +114,7 @@ impl Containers {
 
 impl Drop for Containers {
     fn drop(&mut self) {
-        self.processes.clear();
+        self.processes.lock().unwrap().clear();
         if let Err(error) = self.parent.kill_all().and_then(|()| self.parent.remove()) {
             eprintln!("{} was left behind: {error}", self.parent.path());
         }
@@ -122,8 +132,10 @@ impl Networked {
         while std::fs::read_link(format!("/proc/{}/ns/net", this.0.id())).unwrap() == host {
             std::thread::yield_now();
         }
-        ip(&format!("link add veth-{name} type veth peer name eth0 netns {}", this.0.id()));
-        ip(&format!("link set dev veth-{name} up"));
+        // The kernel removes a veth in its own time: another one of this container may still be there.
+        let veth = format!("v{}-{name}", this.0.id());
+        ip(&format!("link add {veth} type veth peer name eth0 netns {}", this.0.id()));
+        ip(&format!("link set dev {veth} up"));
         this
     }
 }
@@ -150,6 +162,8 @@ impl World for Linux<'_> {
     }
 
     fn refuse_writes(&self, container: &str) -> impl Sized {
+        // What the node has open already could be written all the same.
+        self.0.renew(container);
         Unwritable::new(&self.0.quota_file(container))
     }
 }

@@ -1,3 +1,5 @@
+//! The memory files in folders of a test: which limit counts, and how much room there is.
+
 use std::fs;
 
 use tempfile::TempDir;

@@ -1,3 +1,5 @@
+//! Memory held: what is in it, what is given back, and what it amounts to.
+
 use super::*;
 
 const MIB: u64 = 1 << 20;
