@@ -18,6 +18,12 @@ const ECHO_PORT: u16 = 7007;
 /// On a busy machine a thread may be late: what comes meanwhile is not lost.
 const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
 
+/// Between two datagrams of a shower.
+const APART: Duration = Duration::from_micros(200);
+
+/// Nothing more is on its way after such a time without any.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Of TCP's data in a full frame with its Ethernet header, as limits count.
 pub(crate) const TCP_SHARE: f64 = 1448.0 / 1514.0;
 
@@ -154,25 +160,31 @@ impl Echo<'_> {
         None
     }
 
-    /// Sends so many one after the other, a little apart, and counts what comes back.
+    /// Sends so many one after the other, and counts what comes back. Who is late does not hurry afterwards, and the end is
+    /// when nothing has come for a while: on a busy machine both ends would lose more than what is asked for.
     fn shower(&self, number: u32) -> u32 {
         self.host.set_nonblocking(true).unwrap();
-        let (mut returned, mut answer) = (0, [0; 4]);
-        let mut next = clocks::monotonic();
+        let mut returned = 0;
         for datagram in 0..number {
             self.host.send(&datagram.to_ne_bytes()).unwrap();
-            next += Duration::from_micros(200);
-            clocks::sleep_until(next);
-            while self.host.recv(&mut answer).is_ok() {
-                returned += 1;
-            }
+            clocks::sleep_until(clocks::monotonic() + APART);
+            returned += self.returned();
         }
-        clocks::sleep_until(clocks::monotonic() + Duration::from_millis(300));
-        while self.host.recv(&mut answer).is_ok() {
-            returned += 1;
+        loop {
+            clocks::sleep_until(clocks::monotonic() + QUIET);
+            match self.returned() {
+                0 => break,
+                late => returned += late,
+            }
         }
         self.host.set_nonblocking(false).unwrap();
         returned
+    }
+
+    /// How many have come back meanwhile.
+    fn returned(&self) -> u32 {
+        let mut answer = [0; 4];
+        (0..).take_while(|_| self.host.recv(&mut answer).is_ok()).count().try_into().unwrap()
     }
 }
 
