@@ -9,7 +9,6 @@ use ballast_api::{
 };
 use ballast_env_server::{
     LinuxNode,
-    access::{Access, AccessSettings},
     discovery::Discovery,
     journal::Journal,
     lender::Means,
@@ -17,6 +16,7 @@ use ballast_env_server::{
     metrics::Metrics,
     run,
 };
+use ballast_gate::{Access, AccessSettings};
 use ballast_kernel::{Cgroup, CgroupPath, CgroupTree, Hierarchy};
 use divan::Bencher;
 use tokio::{net::TcpListener, runtime::Runtime};

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use ballast_gate::AccessFlags;
 use clap::{Args, Parser, Subcommand};
 
 /// Where the journal is kept unless told otherwise.
@@ -108,30 +109,6 @@ pub struct ServeFlags {
     /// Logs on stderr as JSON
     #[arg(long)]
     pub json_logs: bool,
-}
-
-/// Flags about who is let in, as typed.
-#[derive(Debug, Clone, Default, Args)]
-pub struct AccessFlags {
-    /// File of a token that may see, but change nothing; read again when it changes
-    #[arg(long, value_name = "FILE")]
-    pub observe_token_file: Option<PathBuf>,
-    /// File of a token that may see and change; with any token file, every call but /healthz needs a token
-    #[arg(long, value_name = "FILE")]
-    pub act_token_file: Option<PathBuf>,
-    /// PEM file of this node's certificate and chain: serve HTTPS; read again when it changes, as all of these
-    #[arg(long, value_name = "FILE")]
-    pub tls_cert_file: Option<PathBuf>,
-    /// PEM file of its private key
-    #[arg(long, value_name = "FILE")]
-    pub tls_key_file: Option<PathBuf>,
-    /// PEM file of the CA that vouches for clients: each must have a certificate with the subject alternative name
-    /// URI:ballast:observe or URI:ballast:act, its role
-    #[arg(long, value_name = "FILE")]
-    pub tls_client_ca_file: Option<PathBuf>,
-    /// Requests that one peer may make, twice as many at once after a rest [default: 100]
-    #[arg(long, value_name = "NUMBER")]
-    pub requests_per_second: Option<u32>,
 }
 
 /// Flags of `restore`.

@@ -2,36 +2,22 @@
 //!
 //! Must not know what is behind the [`NodeAgent`].
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use admission::{Admission, OPEN, admit};
 use axum::{
     Json, Router,
-    extract::{
-        DefaultBodyLimit, FromRequest, Path, Request, State,
-        rejection::{JsonRejection, PathRejection},
-    },
-    http::{HeaderValue, Method, StatusCode, Uri, header},
-    middleware,
-    response::{IntoResponse, Response},
+    extract::{Path, Request, State, rejection::PathRejection},
+    http::{Method, StatusCode, Uri, header},
+    response::IntoResponse,
     routing::{delete, get, post},
 };
 use ballast_api::{ContainerName, ContainerState, Limits, NodeAgent, NodeError, NodeInfo, Plan, PlanOutcome};
-
-use tokio::time::timeout;
+use ballast_gate::{Access, OPEN, Refusal, guard, invalid};
 use utoipa::openapi::OpenApi;
 
-use crate::{access::Access, metrics::Metrics};
+use crate::metrics::Metrics;
 
-mod admission;
 mod openapi;
-mod page;
-
-/// The longest body accepted: a plan for a thousand containers fits.
-const MAX_BODY_BYTES: usize = 256 << 10;
-
-/// How long a peer may take for a body: even the longest comes in far less over a bad line.
-const BODY: Duration = Duration::from_secs(5);
 
 const CALLS: &str = "GET /v1/node, GET /v1/containers, POST /v1/plans, DELETE /v1/containers/NAME/limits, GET \
                      /healthz, GET /metrics, GET /v1/openapi.json";
@@ -43,53 +29,11 @@ struct Served {
     document: Arc<OpenApi>,
 }
 
-/// An error on its way out.
-struct Refusal(StatusCode, NodeError);
-
-impl From<NodeError> for Refusal {
-    fn from(error: NodeError) -> Self {
-        let status = match error {
-            NodeError::UnknownContainer { .. } => StatusCode::NOT_FOUND,
-            NodeError::StaleGeneration { .. } => StatusCode::CONFLICT,
-            NodeError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            NodeError::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
-            NodeError::Forbidden { .. } => StatusCode::FORBIDDEN,
-            NodeError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-            NodeError::WriteFailed { .. }
-            | NodeError::Internal { .. }
-            | NodeError::Unreachable { .. }
-            | NodeError::Protocol { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self(status, error)
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let extra = match &self.1 {
-            NodeError::Unauthenticated { .. } => {
-                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"ballast\"")))
-            }
-            NodeError::TooManyRequests { retry_after_seconds } => {
-                Some((header::RETRY_AFTER, HeaderValue::from(*retry_after_seconds)))
-            }
-            _ => None,
-        };
-        let mut response = (self.0, Json(self.1)).into_response();
-        response.headers_mut().extend(extra);
-        response
-    }
-}
-
-fn invalid(status: StatusCode, problem: String) -> Refusal {
-    Refusal(status, NodeError::Invalid { problems: vec![problem] })
-}
-
-/// The routes of one node. Requests must say who their [`crate::access::Peer`] is, as those of [`crate::connections`] do.
+/// The routes of one node. Requests must say who their [`ballast_gate::Peer`] is, as those of [`ballast_gate::connections`] do.
 pub fn router(node: Arc<dyn NodeAgent>, metrics: Arc<Metrics>, access: Arc<Access>) -> Router {
     let document = Arc::new(openapi::of(&access));
-    let admission = Admission { access, metrics: metrics.clone() };
-    Router::new()
+    let gate = metrics.gate.clone();
+    let router = Router::new()
         .route("/v1/node", get(node_info))
         .route("/v1/containers", get(containers))
         .route("/v1/plans", post(apply))
@@ -99,9 +43,8 @@ pub fn router(node: Arc<dyn NodeAgent>, metrics: Arc<Metrics>, access: Arc<Acces
         .route(openapi::PATH, get(openapi::serve))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn_with_state(admission, admit))
-        .with_state(Served { node, metrics, document })
+        .with_state(Served { node, metrics, document });
+    guard(router, access, gate)
 }
 
 /// What the node is and can do.
@@ -156,34 +99,12 @@ async fn containers(State(served): State<Served>) -> Result<Json<Vec<ContainerSt
     )
 )]
 async fn apply(State(served): State<Served>, request: Request) -> Result<Json<PlanOutcome>, Refusal> {
-    if announced_bytes(&request).is_some_and(|bytes| bytes > MAX_BODY_BYTES as u64) {
-        let problem = format!("the body is longer than {MAX_BODY_BYTES} bytes");
-        return Err(invalid(StatusCode::PAYLOAD_TOO_LARGE, problem));
-    }
-    let plan = timeout(BODY, Json::<Plan>::from_request(request, &served)).await.map_err(|_| {
-        let problem = format!("the body did not come within {} s", BODY.as_secs());
-        invalid(StatusCode::REQUEST_TIMEOUT, problem)
-    })?;
-    let Json(plan) = plan.map_err(|rejection| no_plan(&rejection))?;
+    let plan: Plan = ballast_gate::json(request).await?;
     if plan.changes.len() > Plan::MAX_CHANGES {
         let problem = format!("a plan has {} changes at most: send several", Plan::MAX_CHANGES);
         return Err(invalid(StatusCode::BAD_REQUEST, problem));
     }
     Ok(Json(served.node.apply(&plan).await?))
-}
-
-/// What is not as the OpenAPI document says is a bad request. The other status, 422, is for plans that are, and that this
-/// node cannot carry out.
-fn no_plan(rejection: &JsonRejection) -> Refusal {
-    let status = match rejection {
-        JsonRejection::JsonDataError(_) => StatusCode::BAD_REQUEST,
-        other => other.status(),
-    };
-    invalid(status, rejection.body_text())
-}
-
-fn announced_bytes(request: &Request) -> Option<u64> {
-    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Puts one container back to its baseline, and answers the limits in force then.

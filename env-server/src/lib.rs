@@ -2,9 +2,7 @@
 //!
 //! Must not know why a limit is asked for: the controller decides, this program acts and takes back.
 
-pub mod access;
 pub mod cli;
-pub mod connections;
 pub mod controls;
 pub mod discovery;
 pub mod failure;

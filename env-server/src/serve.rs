@@ -4,11 +4,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ballast_gate::{Access, connections};
 use tokio::{net::TcpListener, task::JoinError, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{access::Access, connections, failure::Failure, http::router, metrics::Metrics, node::LinuxNode};
+use crate::{failure::Failure, http::router, metrics::Metrics, node::LinuxNode};
 
 /// How long open connections may take to finish once everything is restored.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -30,9 +31,10 @@ pub async fn run(
         let (node, stop) = (node.clone(), stop.clone());
         async move { node.keep(stop).await }
     });
-    let watching = tokio::spawn(Arc::clone(&access).keep(Arc::clone(&metrics), stop.clone()));
-    let router = router(Arc::new(node.clone()), Arc::clone(&metrics), Arc::clone(&access));
-    let mut serving = tokio::spawn(connections::serve(listener, router, access, metrics, stop.clone()));
+    let gate = metrics.gate.clone();
+    let watching = tokio::spawn(Arc::clone(&access).keep(gate.clone(), stop.clone()));
+    let router = router(Arc::new(node.clone()), metrics, Arc::clone(&access));
+    let mut serving = tokio::spawn(connections::serve(listener, router, access, gate, stop.clone()));
     let ended: Option<Result<(), JoinError>> = tokio::select! {
         () = shutdown.cancelled() => None,
         ended = &mut serving => Some(ended),

@@ -12,13 +12,11 @@ use std::{
 };
 
 use ballast_api::{BytesPerSecond, NodeName};
+use ballast_gate::{AccessFlags, AccessSettings};
 use ballast_kernel::CgroupPath;
 use toml::{Table, Value};
 
-use crate::{
-    access::AccessSettings,
-    cli::{AccessFlags, DEFAULT_STATE_DIR, ServeFlags},
-};
+use crate::cli::{DEFAULT_STATE_DIR, ServeFlags};
 
 pub use names::NameSources;
 pub use restore::state_dir;

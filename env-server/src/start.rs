@@ -10,6 +10,7 @@ use std::{
 };
 
 use ballast_api::{Capability, Resource, SystemClock};
+use ballast_gate::Access;
 use ballast_kernel::{CgroupPath, Hierarchy};
 use nix::unistd::{AccessFlags, access};
 use tokio::net::TcpListener;
@@ -17,7 +18,6 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::{
-    access::Access,
     cli::{RestoreFlags, ServeFlags},
     discovery::{Discovery, sources::Source},
     failure::Failure,

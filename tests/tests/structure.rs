@@ -14,7 +14,7 @@ use cargo_metadata::MetadataCommand;
 
 /// Who may depend on whom of our own packages, development dependencies included. A new package needs a row here and
 /// a place on the map in ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     // The vocabulary: everybody may use it, it uses none of ours.
     ("ballast-api", &[]),
     // The only one that knows kernel files.
@@ -23,8 +23,10 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("ballast-sim", &["ballast-api"]),
     // Knows numbers, not clusters.
     ("ballast-models", &[]),
-    ("ballast-env-server", &["ballast-api", "ballast-kernel"]),
-    ("ballast-injector", &["ballast-api", "ballast-kernel"]),
+    // Who is let in, whatever is asked then.
+    ("ballast-gate", &["ballast-api"]),
+    ("ballast-env-server", &["ballast-api", "ballast-gate", "ballast-kernel"]),
+    ("ballast-injector", &["ballast-api", "ballast-gate", "ballast-kernel"]),
     // Reaches a node through `NodeAgent` alone: no kernel here.
     ("ballast-controller", &["ballast-api", "ballast-models", "ballast-sim"]),
     ("ballast-testbed", &["ballast-api", "ballast-kernel", "ballast-sim"]),

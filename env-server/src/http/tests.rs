@@ -1,16 +1,15 @@
 //! The calls as a client sees them, in front of a lender on a fake machine.
 
-use std::{fs, num::NonZeroU32, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, num::NonZeroU32, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use ballast_api::{Cores, Credentials, HttpNode, Limit, LimitChange, NodeName, SystemClock};
+use ballast_gate::{AccessSettings, MAX_BODY_BYTES, TokenFiles, connections};
 use reqwest::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    access::{AccessSettings, TokenFiles},
-    connections,
     discovery::Discovery,
     fake::{FakeMachine, cores, name},
     journal::Journal,
@@ -45,9 +44,15 @@ pub(super) async fn serve_with(access: &AccessSettings) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let access = Arc::new(Access::open(access).unwrap());
-    tokio::spawn(Arc::clone(&access).keep(metrics.clone(), CancellationToken::new()));
+    tokio::spawn(Arc::clone(&access).keep(metrics.gate.clone(), CancellationToken::new()));
     let router = router(Arc::new(node), metrics.clone(), Arc::clone(&access));
-    tokio::spawn(connections::serve(listener, router, access, metrics.clone(), CancellationToken::new()));
+    tokio::spawn(connections::serve(
+        listener,
+        router,
+        access,
+        metrics.gate.clone(),
+        CancellationToken::new(),
+    ));
     Server { machine, metrics, url }
 }
 

@@ -1,8 +1,9 @@
 //! Mutual TLS as a client sees it: who gets in, as what, and what happens when certificates change.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use ballast_api::{Credentials, HttpNode};
+use ballast_gate::{AccessSettings, TlsFiles};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
 };
@@ -11,10 +12,7 @@ use super::{
     tests::{ACT, OBSERVE, plan, secret, serve_with, with_tokens},
     *,
 };
-use crate::{
-    access::{AccessSettings, TlsFiles},
-    fake::cores,
-};
+use crate::fake::cores;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
 

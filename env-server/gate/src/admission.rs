@@ -6,11 +6,11 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Extension,
+    Extension, Router,
     body::Body,
-    extract::{Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderValue, Method, header},
-    middleware::Next,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use ballast_api::NodeError;
@@ -18,25 +18,34 @@ use http_body_util::{BodyExt, Limited};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{MAX_BODY_BYTES, Refusal, page};
 use crate::{
     access::{Access, Denied, Peer, Role},
+    body::MAX_BODY_BYTES,
     metrics::{Metrics, Reason},
+    page,
+    refusal::Refusal,
 };
 
 /// The one path that anybody may ask for: it says nothing but that somebody is there.
-pub(super) const OPEN: &str = "/healthz";
+pub const OPEN: &str = "/healthz";
 
 /// How long the body of a refused request is taken in.
 const LINGER: Duration = Duration::from_secs(1);
 
-#[derive(Clone)]
-pub(super) struct Admission {
-    pub(super) access: Arc<Access>,
-    pub(super) metrics: Arc<Metrics>,
+/// Puts the gate in front of all routes so far: requests must say who their [`Peer`] is, as those of [`crate::connections`] do.
+pub fn guard(router: Router, access: Arc<Access>, metrics: Metrics) -> Router {
+    router
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(Admission { access, metrics }, admit))
 }
 
-pub(super) async fn admit(
+#[derive(Clone)]
+struct Admission {
+    access: Arc<Access>,
+    metrics: Metrics,
+}
+
+async fn admit(
     State(admission): State<Admission>,
     Extension(peer): Extension<Peer>,
     request: Request,

@@ -24,6 +24,7 @@ mod tokens;
 pub use pace::Pace;
 pub(crate) use pace::network;
 pub use settings::AccessSettings;
+pub(crate) use settings::REQUESTS_PER_SECOND;
 pub use tls::TlsFiles;
 pub use tokens::TokenFiles;
 
@@ -175,7 +176,7 @@ impl Access {
 
     /// Takes over files that change, until `stop`. A file that cannot be used is told once and tried again, and the last
     /// good one stays in force.
-    pub async fn keep(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    pub async fn keep(self: Arc<Self>, metrics: Metrics, stop: CancellationToken) {
         self.tell_expiry(&metrics);
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -184,7 +185,7 @@ impl Access {
                 () = stop.cancelled() => return,
                 _ = looks.tick() => {}
             }
-            let (access, metrics) = (Arc::clone(&self), Arc::clone(&metrics));
+            let (access, metrics) = (Arc::clone(&self), metrics.clone());
             // A panic would lose one look.
             let _ = tokio::task::spawn_blocking(move || access.look(&metrics)).await;
         }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{peers::PER_PEER, *};
-use crate::access::AccessSettings;
+use crate::{access::AccessSettings, metrics::tests::told};
 
 async fn start() -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
     let (address, front, serving) = start_with(&AccessSettings::default()).await;
@@ -20,7 +20,7 @@ fn front(settings: &AccessSettings) -> Front {
     Front {
         router: Router::new().route("/", get(|| async { "ok" })),
         access: Arc::new(Access::open(settings).unwrap()),
-        metrics: Arc::default(),
+        metrics: Metrics::default(),
         stop: CancellationToken::new(),
     }
 }
@@ -71,7 +71,7 @@ async fn one_peer_has_so_many_connections_and_a_machine_is_one_peer() {
         held.push(socket.connect(address).await.unwrap());
     }
     assert_eq!(answer(address, "GET / HTTP/1.0\r\n\r\n").await, "", "one too many");
-    let told = front.metrics.render();
+    let told = told(&front.metrics);
     assert!(told.contains("ballast_connections 64\n"), "{told}");
     assert!(told.contains("ballast_connections_cut_total{reason=\"Peer\"} 1"), "{told}");
     drop(held.pop());
@@ -91,7 +91,7 @@ async fn connections_are_paced_whatever_is_asked() {
         malformed += 1;
     }
     assert!(malformed >= 4, "{malformed}");
-    let told = front.metrics.render();
+    let told = told(&front.metrics);
     for (reason, times) in [("Malformed", malformed), ("Pace", 1)] {
         let counted = format!("ballast_connections_cut_total{{reason=\"{reason}\"}} {times}\n");
         assert!(told.contains(&counted), "{counted} is missing in {told}");

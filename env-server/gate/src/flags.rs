@@ -1,32 +1,36 @@
-//! What is configured about access: flags over keys of the file, checked.
+//! What is asked of access: flags over keys of a configuration file, checked.
 //!
-//! Must not read the files that it names.
+//! Must not read the files that they name.
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
+use clap::Args;
 use toml::Value;
 
-use super::{TlsFiles, TokenFiles};
-use crate::cli::AccessFlags;
+use crate::access::{AccessSettings, REQUESTS_PER_SECOND, TlsFiles, TokenFiles};
 
-/// A controller asks a few times a second; people and scrapers less.
-const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
-
-/// Checked settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessSettings {
-    /// Where tokens are kept; without any, none is asked for.
-    pub tokens: TokenFiles,
-    /// Where keys and certificates are; without them connections are in the clear.
-    pub tls: Option<TlsFiles>,
-    /// How many requests one peer may make.
-    pub requests_per_second: NonZeroU32,
-}
-
-impl Default for AccessSettings {
-    fn default() -> Self {
-        Self { tokens: TokenFiles::default(), tls: None, requests_per_second: REQUESTS_PER_SECOND }
-    }
+/// Flags about who is let in, as typed.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AccessFlags {
+    /// File of a token that may see, but change nothing; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub observe_token_file: Option<PathBuf>,
+    /// File of a token that may see and change; with any token file, every call but /healthz needs a token
+    #[arg(long, value_name = "FILE")]
+    pub act_token_file: Option<PathBuf>,
+    /// PEM file of this node's certificate and chain: serve HTTPS; read again when it changes, as all of these
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// PEM file of its private key
+    #[arg(long, value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
+    /// PEM file of the CA that vouches for clients: each must have a certificate with the subject alternative name
+    /// URI:ballast:observe or URI:ballast:act, its role
+    #[arg(long, value_name = "FILE")]
+    pub tls_client_ca_file: Option<PathBuf>,
+    /// Requests that one peer may make, twice as many at once after a rest [default: 100]
+    #[arg(long, value_name = "NUMBER")]
+    pub requests_per_second: Option<u32>,
 }
 
 impl AccessFlags {
@@ -41,7 +45,7 @@ impl AccessFlags {
     ];
 
     /// Takes the value of one of [`Self::KEYS`] from the file, unless a flag says it.
-    pub(crate) fn fill_in(&mut self, key: &str, value: Value, problem: &mut dyn FnMut(String)) {
+    pub fn fill_in(&mut self, key: &str, value: Value, problem: &mut dyn FnMut(String)) {
         let slot = match (key, value) {
             ("requests_per_second", Value::Integer(rate)) => {
                 match u32::try_from(rate) {
@@ -86,8 +90,8 @@ impl AccessFlags {
         }
     }
 
-    /// What is asked for, for an env-server that listens on `listen` (absent when that is not known).
-    pub(crate) fn checked(&self, listen: Option<SocketAddr>, problems: &mut Vec<String>) -> AccessSettings {
+    /// What is asked for, for a program that listens on `listen` (absent when that is not known).
+    pub fn checked(&self, listen: Option<SocketAddr>, problems: &mut Vec<String>) -> AccessSettings {
         let rate = NonZeroU32::new(self.requests_per_second.unwrap_or(REQUESTS_PER_SECOND.get()));
         if rate.is_none() {
             problems.push("requests_per_second must be a whole number from 1 on".to_owned());

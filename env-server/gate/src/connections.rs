@@ -62,7 +62,7 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     access: Arc<Access>,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     stop: CancellationToken,
 ) {
     let (room, tasks) = (Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
@@ -123,7 +123,7 @@ async fn accept(
 struct Front {
     router: Router,
     access: Arc<Access>,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     stop: CancellationToken,
 }
 

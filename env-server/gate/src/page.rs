@@ -12,7 +12,7 @@ use axum::{
 /// Refuses what pages send. Where nobody is `asked` who they are, a page could also have its own name mean this machine
 /// (DNS rebinding) and be of the same origin then: so the node has no name but an address, which cannot be made to mean
 /// another machine.
-pub(super) fn check(request: &Request, asked: bool) -> Result<(), &'static str> {
+pub(crate) fn check(request: &Request, asked: bool) -> Result<(), &'static str> {
     let headers = request.headers();
     if headers.contains_key(header::ORIGIN) || comes_from_another_site(headers) {
         return Err("it is sent by a page in a browser, and this is not for pages");
