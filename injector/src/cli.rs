@@ -25,6 +25,7 @@ use crate::{
     load::{self, cli::LoadArgs},
     place::Place,
     process::supervisor::Request,
+    service::ServeArgs,
 };
 
 /// The longest injection accepted: what runs longer is not an injection but a tenant.
@@ -60,6 +61,7 @@ Examples:
   ballast-injector pause --target docker/3f2a9c --duration 2s
   ballast-injector load http://127.0.0.1:8080/ --rate 200 --duration 20s
   ballast-injector campaign --random --kinds cpu=20%..90%,pause --targets docker/3f2a9c --duration 10m --dry-run
+  ballast-injector serve --enable --targets ballast-demo
   ballast-injector restore
 ";
 
@@ -142,6 +144,12 @@ pub enum Command {
     /// thread; 20,000 requests/s and more where the machine has a core to spare.
     #[command(after_help = format!("{}\n{EXIT_CODES}", load::cli::EXAMPLES))]
     Load(Box<LoadArgs>),
+    /// Run campaigns that somebody elsewhere asks for over HTTP, within what is allowed here
+    ///
+    /// Refused unless it is enabled. Everybody is asked who they are, as by the env-server; only the cgroups named here may be
+    /// injected on; a campaign ends when its owner does not renew it, and all of them end with this.
+    #[command(after_help = format!("{}\n{EXIT_CODES}", examples::SERVE), args_override_self = true)]
+    Serve(Box<ServeArgs>),
     /// Remove what injections left behind, where every one of their processes was killed
     ///
     /// Running injections are left alone. The next injection does the same when it starts.
@@ -195,6 +203,7 @@ impl Command {
             Self::Campaign(_)
             | Self::Load(_)
             | Self::Restore(_)
+            | Self::Serve(_)
             | Self::Man { .. }
             | Self::Completions { .. }
             | Self::Worker

@@ -54,6 +54,7 @@ pub mod place;
 pub mod process;
 pub mod report;
 pub mod restore;
+pub mod service;
 pub mod target;
 pub mod undo;
 pub mod unit;

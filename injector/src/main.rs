@@ -3,6 +3,7 @@
 //! Must not know more than which function serves which subcommand.
 
 use std::{
+    env::args_os,
     io::{self, BufReader},
     process::ExitCode,
     time::Duration,
@@ -21,6 +22,7 @@ use ballast_injector::{
     process::{janitor, supervisor, worker},
     report::Log,
     restore::{Restored, restore},
+    service,
 };
 use ballast_kernel::Hierarchy;
 use clap::Parser;
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         Command::NetBandwidth(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::NetDelay(asked) => inject(&asked.common, Box::new(asked.kind)),
         Command::NetLoss(asked) => inject(&asked.common, Box::new(asked.kind)),
+        // The words after the program's name and the subcommand's.
+        Command::Serve(arguments) => service::run(&arguments, args_os().skip(2)).map_err(Into::into),
         Command::Restore(arguments) => restore_all(&arguments),
         Command::Man { subcommand } => manual::write_page(subcommand.as_deref(), &mut io::stdout())
             .map(|()| ExitStatus::Done)

@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod counters;
 pub mod files;
+pub mod injector;
 pub mod names;
 pub mod node;
 pub mod resource;
@@ -19,7 +20,7 @@ pub mod wire;
 mod whole;
 
 pub use causes::with_causes;
-pub use client::{Credentials, HttpNode};
+pub use client::{Credentials, HttpInjector, HttpNode};
 pub use clock::{Clock, SystemClock, UnixNanos};
 pub use names::{ContainerId, ContainerName, InvalidName, NodeName};
 pub use node::{NodeAgent, NodeError};

@@ -87,15 +87,15 @@ pub enum NodeError {
         detail: String,
     },
     /// Nobody answers.
-    #[error("no env-server answers at {url}: {detail}")]
+    #[error("nobody answers at {url}: {detail}")]
     Unreachable {
         /// Where it was looked for.
         url: String,
         /// Why not.
         detail: String,
     },
-    /// Somebody answers, but not as an env-server does.
-    #[error("{url} does not answer as an env-server: {detail}")]
+    /// Somebody answers, but not as a program of Ballast does.
+    #[error("{url} answers, but not as a node of Ballast does: {detail}")]
     Protocol {
         /// Who answered.
         url: String,

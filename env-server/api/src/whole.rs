@@ -17,6 +17,13 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     deserializer.deserialize_u64(Whole)
 }
 
+/// The same, where it may be absent.
+pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(serde::Deserialize)]
+    struct Number(#[serde(deserialize_with = "deserialize")] u64);
+    Ok(<Option<Number> as serde::Deserialize>::deserialize(deserializer)?.map(|Number(number)| number))
+}
+
 struct Whole;
 
 impl Visitor<'_> for Whole {

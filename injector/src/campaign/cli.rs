@@ -2,7 +2,7 @@
 //!
 //! Must not know how it is run.
 
-use std::{fs, path::PathBuf, str::FromStr, time::Duration};
+use std::{fs, io, path::PathBuf, str::FromStr, time::Duration};
 
 use ballast_kernel::CgroupPath;
 use clap::{Args, Parser};
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     cli::{Cli, DEFAULT_STATE_DIR},
     guards::Guards,
+    service::Order,
 };
 
 /// So many problems are told at once.
@@ -24,7 +25,7 @@ const MOST_TOLD: usize = 10;
 #[derive(Debug, Args)]
 pub struct CampaignArgs {
     /// The campaign, as TOML; `campaign --example` prints one
-    #[arg(value_name = "FILE", required_unless_present_any = ["random", "example"], conflicts_with_all = ["random", "example"])]
+    #[arg(value_name = "FILE", required_unless_present_any = ["random", "example", "order"], conflicts_with_all = ["random", "example", "order"])]
     file: Option<PathBuf>,
     /// Print a campaign to begin with, and do nothing
     #[arg(long, conflicts_with = "random")]
@@ -32,6 +33,9 @@ pub struct CampaignArgs {
     /// Without a file: injections by chance, as the options below say
     #[arg(long, requires_all = ["kinds", "duration"])]
     random: bool,
+    /// Read the campaign from standard input as the service sends it, and end when that does
+    #[arg(long, hide = true, conflicts_with_all = ["random", "example", "dry_run", "seed"])]
+    order: bool,
     /// Of all chance; the same seed comes to the same schedule [default: the file's, or 0]
     #[arg(long)]
     seed: Option<u64>,
@@ -73,7 +77,7 @@ pub struct CampaignArgs {
     pub guards: Guards,
     /// End when standard input does
     #[arg(long)]
-    pub until_stdin_closes: bool,
+    until_stdin_closes: bool,
     /// Where running injections are noted down
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
     pub state_dir: PathBuf,
@@ -110,11 +114,19 @@ impl CampaignArgs {
     /// # Errors
     /// Every problem, a sentence each.
     pub fn campaign(&self) -> Result<Campaign, Vec<String>> {
-        let mut plan = self.plan().map_err(|problem| vec![problem])?;
-        plan.seed = self.seed.unwrap_or(plan.seed);
-        let schedule = schedule(&plan);
-        let problems: Vec<_> = schedule.iter().filter_map(problem).take(MOST_TOLD).collect();
-        if problems.is_empty() { Ok(Campaign { name: plan.name, schedule }) } else { Err(problems) }
+        if self.order {
+            let order = Order::read(&mut io::stdin().lock());
+            let Order { campaign, seed } = order.map_err(|error| vec![format!("no order came: {error}")])?;
+            return judged(&campaign, seed);
+        }
+        let plan = self.plan().map_err(|problem| vec![problem])?;
+        checked(plan, self.seed)
+    }
+
+    /// Whether it ends when standard input does.
+    #[must_use]
+    pub fn ends_with_stdin(&self) -> bool {
+        self.until_stdin_closes || self.order
     }
 
     fn plan(&self) -> Result<Plan, String> {
@@ -146,6 +158,21 @@ impl CampaignArgs {
         };
         plan.check().map(|()| plan)
     }
+}
+
+/// The campaign that a file's text comes to, with another seed than the file's where one is given.
+///
+/// # Errors
+/// Every problem, a sentence each.
+pub fn judged(text: &str, seed: Option<u64>) -> Result<Campaign, Vec<String>> {
+    checked(Plan::parse(text).map_err(|problem| vec![problem])?, seed)
+}
+
+fn checked(mut plan: Plan, seed: Option<u64>) -> Result<Campaign, Vec<String>> {
+    plan.seed = seed.unwrap_or(plan.seed);
+    let schedule = schedule(&plan);
+    let problems: Vec<_> = schedule.iter().filter_map(problem).take(MOST_TOLD).collect();
+    if problems.is_empty() { Ok(Campaign { name: plan.name, schedule }) } else { Err(problems) }
 }
 
 /// What the command line would say of it.

@@ -93,7 +93,7 @@ fn in_words(injection: &Scheduled) -> String {
 /// When no process can be started or no signal be waited for.
 pub fn run(campaign: &Campaign, arguments: &CampaignArgs) -> Result<ExitStatus, InjectorError> {
     let (events, inbox) = mpsc::channel();
-    forward_signals(&events, arguments.until_stdin_closes)?;
+    forward_signals(&events, arguments.ends_with_stdin())?;
     let running = Vec::new();
     let bar = bar(campaign.schedule.len());
     let run = Run { campaign, arguments, events, inbox, running, bar, counts: Counts::default() };

@@ -82,3 +82,18 @@ Examples:
   Lose one packet in twenty each way:
     ballast-injector net-loss --target ballast-demo/geo --intensity 5% --duration 30s
 ";
+
+pub(super) const SERVE: &str = "\
+Examples:
+  Let programs of this machine inject on ballast-demo and all below it:
+    ballast-injector serve --enable --targets ballast-demo
+  Let those of other machines who have the token:
+    ballast-injector serve --enable --targets docker --listen 10.0.0.7:7401 --act-token-file /etc/ballast/injector-act.token \\
+      --tls-cert-file node.pem --tls-key-file node.key
+  Begin a campaign, see it, and end it:
+    ballast inject campaign.toml --injector http://127.0.0.1:7401
+    curl -s http://127.0.0.1:7401/v1/campaigns
+    curl -s -X DELETE http://127.0.0.1:7401/v1/campaigns/ID
+
+When it is ready it prints one line of JSON: {\"listening\":\"http://127.0.0.1:7401\",\"node\":\"NAME\"}.
+";

@@ -1,0 +1,139 @@
+//! What may be asked for from elsewhere: which places, which options, how much at once. Pure.
+//!
+//! Narrower than the command line, whose owner is root here: nothing that is a path, an address or a way around a guard.
+
+use ballast_kernel::CgroupPath;
+
+use crate::campaign::{Scheduled, cli::Campaign};
+
+/// Injections in one campaign: each is judged by the command line's parser before the answer.
+const MOST_INJECTIONS: usize = 2000;
+
+/// Options of kinds that only say how the load is made.
+const OPTIONS: &[&str] = &[
+    "block",
+    "direction",
+    "file-size",
+    "jitter",
+    "means",
+    "pattern",
+    "queue",
+    "read-share",
+    "threads",
+    "traffic",
+];
+
+/// Where may be injected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rules {
+    /// In and beside these cgroups, and all below them.
+    pub(super) targets: Vec<CgroupPath>,
+    /// On the node as a whole.
+    pub(super) whole_node: bool,
+}
+
+impl Rules {
+    /// Every problem of a campaign that the command line would take, a sentence each.
+    pub(super) fn problems(&self, campaign: &Campaign) -> Vec<String> {
+        if campaign.schedule.len() > MOST_INJECTIONS {
+            let injections = campaign.schedule.len();
+            return vec![format!(
+                "the campaign has {injections} injections, and at most {MOST_INJECTIONS} are taken here"
+            )];
+        }
+        campaign.schedule.iter().filter_map(|injection| self.problem(injection)).collect()
+    }
+
+    fn problem(&self, injection: &Scheduled) -> Option<String> {
+        let told = |problem: String| Some(format!("injection {}: {problem}", injection.number));
+        match (&injection.cgroup, injection.place) {
+            (Some(cgroup), _) if !self.allow(cgroup) => {
+                return told(format!(
+                    "{cgroup} may not be injected into or beside here; what may be: {}",
+                    self.in_words()
+                ));
+            }
+            (None, "node") if !self.whole_node => {
+                return told(format!(
+                    "the node as a whole may not be injected on; what may be: {}",
+                    self.in_words()
+                ));
+            }
+            _ => {}
+        }
+        let flags = injection.options.iter().filter_map(|word| word.strip_prefix("--"));
+        let stranger = flags.into_iter().find(|flag| !OPTIONS.contains(flag))?;
+        told(format!(
+            "the option {stranger:?} is not taken from elsewhere; those are: {}",
+            OPTIONS.join(", ")
+        ))
+    }
+
+    fn allow(&self, cgroup: &str) -> bool {
+        self.targets.iter().any(|target| {
+            cgroup.strip_prefix(target.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
+    fn in_words(&self) -> String {
+        let targets = self.targets.iter().map(CgroupPath::as_str);
+        targets.chain(self.whole_node.then_some("the node")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::cli::judged;
+
+    fn problems(keys: &str) -> Vec<String> {
+        let rules = Rules {
+            targets: ["shop", "lab/a"].iter().map(|path| path.parse().unwrap()).collect(),
+            whole_node: false,
+        };
+        let text = format!("duration = '1m'\n[[injection]]\nat = '1s'\nduration = '2s'\n{keys}");
+        rules.problems(&judged(&text, None).unwrap())
+    }
+
+    #[test]
+    fn what_is_named_may_be_hurt_with_all_below_it_and_nothing_else() {
+        for (place, allowed) in [
+            ("target = 'shop'", true),
+            ("beside = 'shop/geo/x'", true),
+            ("target = 'lab/a'", true),
+            ("target = 'shopping'", false),
+            ("target = 'lab'", false),
+            ("beside = 'lab/ab'", false),
+            ("node = true", false),
+        ] {
+            let problems = problems(&format!("kind = 'cpu'\nintensity = '0.1'\n{place}"));
+            assert_eq!(problems.is_empty(), allowed, "{place}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn no_option_that_is_a_path_or_a_way_around_a_guard_is_taken() {
+        let disk = "kind = 'disk'\nintensity = '1MB/s'\ntarget = 'shop'";
+        for (options, allowed) in [
+            ("{ queue = 2, read-share = '50%' }", true),
+            ("{ dir = '/etc' }", false),
+            ("{ log = '/etc/passwd' }", false),
+            ("{ state-dir = '/x' }", false),
+            ("{ min-memory = '0B' }", false),
+            ("{ until-stdin-closes = true }", false),
+            ("{ label = 'x' }", false),
+        ] {
+            let problems = problems(&format!("{disk}\noptions = {options}"));
+            assert_eq!(problems.is_empty(), allowed, "{options}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_campaign_of_very_many_injections_is_not_taken() {
+        let rules = Rules { targets: vec!["shop".parse().unwrap()], whole_node: false };
+        let text = "duration = '1day'\n[[random]]\nkinds = [{ kind = 'pause' }]\nplaces = [{ target = 'shop' }]\n\
+                    mean_gap = '10s'\nduration = '100ms'\noverlap = true";
+        let problems = rules.problems(&judged(text, None).unwrap());
+        assert!(problems[0].contains("at most 2000"), "{problems:?}");
+    }
+}

@@ -1,0 +1,166 @@
+//! The life of the service: from settings to "listening", until a signal, when every campaign is ended first.
+
+use std::{ffi::OsString, fs, io, sync::Arc, thread, time::Duration};
+
+use ballast_api::with_causes;
+use ballast_gate::{Access, connections};
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, level_filters::LevelFilter, warn};
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    book::Book,
+    http::{Served, router},
+    metrics::Metrics,
+    runner::Runner,
+    settings::{ServeArgs, Settings},
+};
+use crate::{
+    console::{print_json, warn as tell},
+    error::{ExitStatus, InjectorError},
+    journal::Journal,
+    restore::restore,
+};
+
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
+
+/// How long campaigns may take to end when this does.
+const LAST_ENDS: Duration = Duration::from_secs(15);
+
+/// How long open connections may take to finish after that.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Serves until a signal comes. `typed` are the words that `arguments` were parsed from.
+///
+/// # Errors
+/// When nothing can be listened on, or the journal cannot be read.
+pub fn run(
+    arguments: &ServeArgs,
+    typed: impl IntoIterator<Item = OsString>,
+) -> Result<ExitStatus, InjectorError> {
+    let settings = match arguments.settings(typed) {
+        Ok(settings) => settings,
+        Err(problems) => return Ok(refused(&problems)),
+    };
+    let access = match Access::open(&settings.access) {
+        Ok(access) => Arc::new(access),
+        Err(problems) => return Ok(refused(&problems)),
+    };
+    log_to_stderr();
+    take_back(&settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(failed("start the runtime"))?;
+    runtime.block_on(serve(settings, access, arguments.until_stdin_closes))
+}
+
+fn refused(problems: &[String]) -> ExitStatus {
+    problems.iter().for_each(|problem| tell(problem));
+    ExitStatus::Usage
+}
+
+fn failed(operation: &'static str) -> impl Fn(io::Error) -> InjectorError {
+    move |source| InjectorError::Process { operation, source }
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+/// What an earlier service left, of which every process was killed.
+fn take_back(settings: &Settings) -> Result<(), InjectorError> {
+    let restored = restore(&Journal::new(settings.state_dir.clone()))?;
+    if !restored.removed.is_empty() {
+        info!(injections = restored.removed.len(), "what earlier injections left is removed");
+    }
+    for problem in restored.failed {
+        warn!(problem, "something of an earlier injection is left");
+    }
+    Ok(())
+}
+
+async fn serve(
+    settings: Settings,
+    access: Arc<Access>,
+    until_stdin_closes: bool,
+) -> Result<ExitStatus, InjectorError> {
+    let (ends, stop) = (CancellationToken::new(), CancellationToken::new());
+    end_on_signal(&ends).map_err(failed("wait for signals"))?;
+    if until_stdin_closes {
+        end_with_stdin(ends.clone());
+    }
+    let listener = TcpListener::bind(settings.listen).await.map_err(failed("listen"))?;
+    let address = listener.local_addr().map_err(failed("listen"))?;
+    let node = fs::read_to_string(HOSTNAME).unwrap_or_default().trim().to_owned();
+    let (tasks, metrics) = (TaskTracker::new(), Arc::new(Metrics::default()));
+    let gate = metrics.gate.clone();
+    let runner = Runner {
+        book: Arc::new(Book::default()),
+        metrics,
+        arguments: Arc::new(settings.campaign),
+        stop: ends.clone(),
+    };
+    let served = Served {
+        node: node.as_str().into(),
+        rules: Arc::new(settings.rules),
+        runner,
+        tasks: tasks.clone(),
+        document: Arc::default(),
+    };
+    let scheme = if settings.access.tls.is_some() { "https" } else { "http" };
+    print_json(&json!({ "listening": format!("{scheme}://{address}"), "node": node }));
+    if scheme == "http" && !address.ip().is_loopback() {
+        warn!("tokens can be overheard on their way here: give --tls-cert-file and --tls-key-file");
+    }
+    info!(%address, node, "ready");
+    let watching = tokio::spawn(Arc::clone(&access).keep(gate.clone(), stop.clone()));
+    let router = router(served, Arc::clone(&access));
+    let mut serving = tokio::spawn(connections::serve(listener, router, access, gate, stop.clone()));
+    let ended_by_itself = tokio::select! {
+        () = ends.cancelled() => false,
+        _ = &mut serving => true,
+    };
+    ends.cancel();
+    // Before connections: a client that does not let go of one must not keep an injection up.
+    tasks.close();
+    let all_over = timeout(LAST_ENDS, tasks.wait()).await.is_ok();
+    stop.cancel();
+    if !ended_by_itself && timeout(DRAIN, &mut serving).await.is_err() {
+        warn!(after_seconds = DRAIN.as_secs(), "connections still open are cut");
+        serving.abort();
+    }
+    let _ = watching.await;
+    if !all_over {
+        warn!("a campaign does not end: `ballast-injector restore` takes back what it leaves");
+        return Ok(ExitStatus::LeftBehind);
+    }
+    info!("every campaign is over");
+    Ok(if ended_by_itself { ExitStatus::Failed } else { ExitStatus::Done })
+}
+
+fn end_on_signal(ends: &CancellationToken) -> io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        let (mut signal, ends) = (signal(kind)?, ends.clone());
+        tokio::spawn(async move {
+            signal.recv().await;
+            ends.cancel();
+        });
+    }
+    Ok(())
+}
+
+/// On a thread of its own: a read of standard input cannot be called off, and must not hold the end up.
+fn end_with_stdin(ends: CancellationToken) {
+    thread::spawn(move || {
+        if let Err(error) = io::copy(&mut io::stdin().lock(), &mut io::sink()) {
+            warn!(error = with_causes(&error), "standard input cannot be read");
+        }
+        ends.cancel();
+    });
+}

@@ -1,0 +1,8 @@
+//! Service mode as the master sees it: the real program, real cgroups, and what is left when any of it is killed. Needs root.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its tests do")]
+
+mod campaigns;
+mod killing;
+mod refusal;
+mod support;
