@@ -1,12 +1,13 @@
 //! The master: watches traces and containers, finds the container at fault, and moves its limits.
 //!
-//! Reaches nodes through `ballast_api::NodeAgent` alone. Must not know kernels.
+//! Reaches nodes through `ballast_api` alone. Must not know kernels.
 
 pub mod audit;
 pub mod cli;
 pub mod collect;
 pub mod demo;
 pub mod environment;
+pub mod inject;
 pub mod localize;
 pub mod operate;
 pub mod plan;

@@ -7,6 +7,7 @@ mod collect;
 mod console;
 mod demo;
 mod exit;
+mod inject;
 mod run;
 mod status;
 mod train;
@@ -56,6 +57,8 @@ enum Command {
     Run(run::Arguments),
     /// Feeds container metrics into a store.
     Collect(collect::Arguments),
+    /// Runs a campaign of contention on nodes whose injectors serve, and collects the ground truth.
+    Inject(inject::Arguments),
     /// Shows nodes, their capabilities, their containers and the limits in force.
     Status(status::Arguments),
 }
@@ -94,6 +97,7 @@ fn start(command: Command) -> Result<Exit, Failure> {
             Command::Train(arguments) => train::run(&arguments),
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Collect(arguments) => collect::run(&arguments).await,
+            Command::Inject(arguments) => inject::run(&arguments).await,
             Command::Status(arguments) => status::run(&arguments).await,
         }
     })

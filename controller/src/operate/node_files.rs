@@ -14,10 +14,10 @@ use super::NodeClient;
 /// Where they are; none are needed for a node on loopback that asks for nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, clap::Args)]
 pub struct NodeFiles {
-    /// File of the token that the env-server asks for; nobody else may read it
+    /// File of the token that the node asks for; nobody else may read it
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// PEM file of the CA that vouches for the env-server, for https
+    /// PEM file of the CA that vouches for the node, for https
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// PEM file of this program's certificate, for mutual TLS
@@ -45,6 +45,15 @@ impl NodeFiles {
 
     /// A client of `url` that shows what the files hold now.
     pub(super) fn read(&self, url: &str) -> Result<HttpNode, Vec<String>> {
+        let credentials = self.credentials()?;
+        HttpNode::with_credentials(url, &credentials).map_err(|error| vec![error.to_string()])
+    }
+
+    /// What the files hold now.
+    ///
+    /// # Errors
+    /// A sentence for each file that cannot be read, that others can read, or that holds something else.
+    pub fn credentials(&self) -> Result<Credentials, Vec<String>> {
         let mut problems = Vec::new();
         let credentials = Credentials {
             token: content(self.token_file.as_deref(), token, &mut problems),
@@ -52,10 +61,7 @@ impl NodeFiles {
             certificate: content(self.cert_file.as_deref(), read_open, &mut problems),
             key: content(self.key_file.as_deref(), read_secret, &mut problems),
         };
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        HttpNode::with_credentials(url, &credentials).map_err(|error| vec![error.to_string()])
+        if problems.is_empty() { Ok(credentials) } else { Err(problems) }
     }
 }
 
