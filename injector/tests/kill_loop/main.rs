@@ -67,6 +67,7 @@ fn whatever_is_killed_nothing_is_left() {
         let Some(mut scene) = Scene::set(test) else { return };
         let fresh = scene.everything();
         let kinds: Vec<_> = KINDS.into_iter().filter(|kind| scene.can(kind, test)).collect();
+        assert!(scene.is_soon(&fresh), "without any blow: {:#?}", scene.differences(&fresh));
         let mut chance = chance();
         let (mut begun, mut restored) = (0, 0);
         for round in 0..kills() {
