@@ -4,10 +4,9 @@
 //! Must not know of injections.
 
 use std::{
-    fs::File,
-    io::Write,
+    fs::{self, File},
+    io::{ErrorKind, Write},
     panic,
-    path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
     time::Duration,
@@ -22,7 +21,9 @@ use crate::support::pause;
 pub(crate) const HOST_ADDRESS: &str = "192.0.2.1";
 pub(crate) const CONTAINER_ADDRESS: &str = "192.0.2.2";
 /// The host's end of the container's veth.
-pub(crate) const VETH: &str = "veth-geo";
+const VETH: &str = "veth-geo";
+/// `IN6_ADDR_GEN_MODE_NONE`.
+const NO_ADDRESS: &str = "1";
 
 /// Runs a program in the namespace of this thread and answers what it says.
 pub(crate) fn run(program: &str, arguments: &str) -> String {
@@ -57,7 +58,7 @@ pub(crate) fn as_a_host(test: &str, work: impl FnOnce() + Send) {
         return;
     }
     on_a_fresh_thread(|| {
-        if let Err(errno) = unshare(CloneFlags::CLONE_NEWNET) {
+        if let Err(errno) = enter_a_namespace() {
             eprintln!("SKIPPED {test}: it needs network namespaces of its own: {errno}");
             return;
         }
@@ -75,7 +76,7 @@ pub(crate) struct Container {
 impl Container {
     pub(crate) fn start() -> Self {
         let process = on_a_fresh_thread(|| {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            enter_a_namespace().unwrap();
             Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
         });
         let container = Self { process };
@@ -132,13 +133,21 @@ impl Drop for Container {
     }
 }
 
-/// Without the address that the kernel would make up, which it announces first: it would change while others compare.
 fn switch_on(name: &str, address: &str) {
-    if Path::new("/proc/sys/net/ipv6").exists() {
-        run("ip", &format!("link set dev {name} addrgenmode none"));
-    }
     run("ip", &format!("address add {address}/30 dev {name}"));
     run("ip", &format!("link set dev {name} up"));
+}
+
+/// A network namespace for this thread, in which the kernel makes up no addresses for interfaces: each would change while others
+/// compare, for it is announced first.
+fn enter_a_namespace() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    match fs::write("/proc/sys/net/ipv6/conf/default/addr_gen_mode", NO_ADDRESS) {
+        // A kernel without IPv6.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        written => written.unwrap(),
+    }
+    Ok(())
 }
 
 /// No limit for zero.
