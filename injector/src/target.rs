@@ -31,8 +31,10 @@ use crate::error::InjectorError;
 /// A cgroup that existed when it was looked for.
 #[derive(Debug, Clone)]
 pub struct Target {
+    hierarchy: Hierarchy,
     cgroup: Cgroup,
     cpu: CpuControl,
+    identity: u64,
 }
 
 impl Target {
@@ -56,11 +58,9 @@ impl Target {
         let cpu = CpuControl::new(hierarchy, path);
         let unknown =
             || InjectorError::NoSuchTarget { target: path.to_string(), folder: cpu.folder().to_owned() };
-        if !cpu.folder().is_dir() {
-            return Err(unknown());
-        }
+        let identity = hierarchy.identity(path).ok_or_else(unknown)?;
         let cgroup = CgroupTree::new(hierarchy.clone()).find(path.as_str())?.ok_or_else(unknown)?;
-        Ok(Self { cgroup, cpu })
+        Ok(Self { hierarchy: hierarchy.clone(), cgroup, cpu, identity })
     }
 
     /// Where it is.
@@ -119,10 +119,16 @@ impl Target {
         Ok(self.cgroup.pids()?.into_iter().any(|pid| program(&pid.to_string()) != ours))
     }
 
-    /// Whether its folder is still there.
+    /// The inode of its folder.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    /// Whether it is still there: one that was made anew at the same path is another.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.cpu.folder().is_dir()
+        self.hierarchy.identity(self.path()) == Some(self.identity)
     }
 
     /// Moves a process into it, in every hierarchy that it is in, so that the load counts as the target's everywhere.

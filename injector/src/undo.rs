@@ -142,11 +142,13 @@ fn hierarchy() -> Result<Hierarchy, InjectorError> {
 }
 
 fn thaw(cgroup: &CgroupPath, identity: u64) -> Result<(), InjectorError> {
+    let Some(freezer) = Freezer::find(MOUNTINFO.as_ref(), cgroup)? else { return Ok(()) };
+    // Only what is open by now is certainly its.
     if hierarchy()?.identity(cgroup) != Some(identity) {
         return Ok(());
     }
-    match Freezer::find(MOUNTINFO.as_ref(), cgroup)?.map(|freezer| freezer.freeze(false)) {
-        Some(Err(error)) if !error.is_gone() => Err(error.into()),
+    match freezer.freeze(false) {
+        Err(error) if !error.is_gone() => Err(error.into()),
         _ => Ok(()),
     }
 }

@@ -62,6 +62,11 @@ pub(crate) fn write(path: &Path, value: &str) -> Result<(), KernelError> {
     attempt().map_err(not_written(path, value))
 }
 
+/// The same to a file that is open, at `path`: ENODEV when the kernel has removed it, whatever is at its path by now.
+pub(crate) fn write_open(file: &File, path: &Path, value: &str) -> Result<(), KernelError> {
+    file.write_all_at(value.as_bytes(), 0).map_err(not_written(path, value))
+}
+
 /// An [`io::Error`] on its way to a [`KernelError::Io`] of a value.
 fn not_written(path: &Path, value: &str) -> impl FnOnce(io::Error) -> KernelError {
     move |source| KernelError::Io {

@@ -3,7 +3,8 @@
 //! Must not know why, nor for how long.
 
 use std::{
-    fs,
+    fs::{self, File, OpenOptions},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -14,9 +15,16 @@ use crate::{
     path::CgroupPath,
 };
 
-/// The freezer of one cgroup.
-#[derive(Debug, Clone)]
+/// The freezer of one cgroup, and of no later one of the same path: its control file is open.
+#[derive(Debug)]
 pub struct Freezer {
+    place: Place,
+    control: File,
+}
+
+/// Where a freezer is.
+#[derive(Debug)]
+struct Place {
     folder: PathBuf,
     files: &'static Files,
 }
@@ -41,7 +49,7 @@ impl Freezer {
     /// have one of each version, and a cgroup may be in one only: that with processes counts, then any.
     ///
     /// # Errors
-    /// When `mountinfo` cannot be read.
+    /// When `mountinfo` cannot be read, or the freezer not be opened for writing.
     pub fn find(mountinfo: &Path, path: &CgroupPath) -> Result<Option<Self>, KernelError> {
         let mounts = mounts::parse(&file::read(mountinfo)?);
         let is_v1 = |mount: &&Mount| {
@@ -49,18 +57,24 @@ impl Freezer {
         };
         let v1 = mounts.iter().find(is_v1).map(|mount| (mount, &V1));
         let v2 = mounts.iter().find(|mount| mount.kind == "cgroup2").map(|mount| (mount, &V2));
-        let there: Vec<_> = [v1, v2]
+        let mut there: Vec<_> = [v1, v2]
             .into_iter()
             .flatten()
-            .map(|(mount, files)| Self { folder: mount.point.join(path), files })
-            .filter(|freezer| freezer.folder.join(freezer.files.control).is_file())
+            .map(|(mount, files)| Place { folder: mount.point.join(path), files })
+            .filter(|place| place.control().is_file())
             .collect();
-        let populated = there.iter().find(|freezer| freezer.has_processes()).cloned();
-        Ok(populated.or_else(|| there.into_iter().next()))
+        // Stable: of two without processes the first counts.
+        there.sort_by_key(|place| !place.has_processes());
+        there.into_iter().next().map_or(Ok(None), Self::open)
     }
 
-    fn has_processes(&self) -> bool {
-        fs::read_to_string(self.folder.join("cgroup.procs")).is_ok_and(|pids| !pids.trim().is_empty())
+    fn open(place: Place) -> Result<Option<Self>, KernelError> {
+        let path = place.control();
+        match OpenOptions::new().write(true).open(&path) {
+            Ok(control) => Ok(Some(Self { place, control })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(file::failed("open", &path)(error)),
+        }
     }
 
     /// Asks for all processes to be stopped, or to go on. The kernel does it in its own time: see [`Self::is_frozen`].
@@ -68,8 +82,9 @@ impl Freezer {
     /// # Errors
     /// When the cgroup is gone, or the kernel refuses.
     pub fn freeze(&self, frozen: bool) -> Result<(), KernelError> {
-        let value = if frozen { self.files.freeze } else { self.files.thaw };
-        file::write(&self.folder.join(self.files.control), value)
+        let Place { files, .. } = self.place;
+        let value = if frozen { files.freeze } else { files.thaw };
+        file::write_open(&self.control, &self.place.control(), value)
     }
 
     /// Whether all processes are stopped.
@@ -77,8 +92,18 @@ impl Freezer {
     /// # Errors
     /// When the cgroup is gone.
     pub fn is_frozen(&self) -> Result<bool, KernelError> {
-        let (file, line) = self.files.told;
-        Ok(file::read(&self.folder.join(file))?.lines().any(|said| said == line))
+        let (file, line) = self.place.files.told;
+        Ok(file::read(&self.place.folder.join(file))?.lines().any(|said| said == line))
+    }
+}
+
+impl Place {
+    fn control(&self) -> PathBuf {
+        self.folder.join(self.files.control)
+    }
+
+    fn has_processes(&self) -> bool {
+        fs::read_to_string(self.folder.join("cgroup.procs")).is_ok_and(|pids| !pids.trim().is_empty())
     }
 }
 
@@ -106,10 +131,10 @@ mod tests {
             fs::write(root.join("a/b").join(files.told.0), "populated 1\nfrozen 0\n").unwrap();
             fs::write(root.join("a/b/cgroup.procs"), "").unwrap();
         }
-        assert_eq!(find().unwrap().folder, v1.join("a/b"));
+        assert_eq!(find().unwrap().place.folder, v1.join("a/b"));
         fs::write(v2.join("a/b/cgroup.procs"), "12\n").unwrap();
         let freezer = find().unwrap();
-        assert_eq!(freezer.folder, v2.join("a/b"));
+        assert_eq!(freezer.place.folder, v2.join("a/b"));
         freezer.freeze(true).unwrap();
         assert_eq!(fs::read_to_string(v2.join("a/b/cgroup.freeze")).unwrap(), "1");
         assert!(!freezer.is_frozen().unwrap(), "not yet");

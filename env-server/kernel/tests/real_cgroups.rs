@@ -6,7 +6,7 @@ mod support;
 use std::{fs, path::Path, time::Duration};
 
 use ballast_api::{CgroupVersion, Cores, Limit};
-use ballast_kernel::{AncestorQuotas, CgroupPath, CpuControl, KernelError, Representatives};
+use ballast_kernel::{AncestorQuotas, CgroupPath, CpuControl, Freezer, KernelError, Representatives};
 use support::{Process, Scratch, now, sleep};
 
 /// How far from its quota a container may be: 2 % of a core.
@@ -40,6 +40,31 @@ fn a_group_holds_kills_and_forgets_its_processes() {
     // Both calls are safe to repeat on a group that is gone.
     outer.kill_all().unwrap();
     outer.remove().unwrap();
+}
+
+#[test]
+fn a_freezer_is_that_of_no_later_group_of_the_same_path() {
+    let test = "a_freezer_is_that_of_no_later_group_of_the_same_path";
+    let Some(scratch) = Scratch::new(test) else { return };
+    let group = scratch.child("one");
+    let find = || Freezer::find(Path::new("/proc/self/mountinfo"), group.path()).unwrap();
+    let Some(freezer) = find() else {
+        eprintln!("SKIPPED {test}: no freezer");
+        return;
+    };
+    group.remove().unwrap();
+    let later = scratch.child("one");
+    let process = Process::start("sleep", &["100"]);
+    later.attach(process.0.id()).unwrap();
+    for frozen in [true, false] {
+        assert!(freezer.freeze(frozen).unwrap_err().is_gone());
+    }
+    let of_later = find().unwrap();
+    assert!(!of_later.is_frozen().unwrap());
+    of_later.freeze(true).unwrap();
+    assert!(freezer.freeze(false).unwrap_err().is_gone());
+    of_later.freeze(false).unwrap();
+    later.kill_all().unwrap();
 }
 
 /// On a machine of v1 too, where there is a unified tree beside it.

@@ -46,8 +46,10 @@ impl Kind for Pause {
                 reason: "somebody has paused it already".to_owned(),
             });
         }
-        let identity =
-            situation.hierarchy.identity(path).ok_or(InjectorError::BeforeStart(Ending::TargetGone))?;
+        // What is open is the target's: where it is there after the opening, it was there at it.
+        if !target.exists() {
+            return Err(InjectorError::BeforeStart(Ending::TargetGone));
+        }
         Ok(Prepared {
             dose: Dose {
                 kind: "pause",
@@ -58,7 +60,7 @@ impl Kind for Pause {
                 target_limit: None,
                 details: [].into(),
             },
-            work: Work::Act(Box::new(Pausing { freezer, path: path.clone(), identity })),
+            work: Work::Act(Box::new(Pausing { freezer, path: path.clone(), identity: target.identity() })),
         })
     }
 }
@@ -75,7 +77,10 @@ impl Act for Pausing {
     }
 
     fn begin(&mut self) -> Result<(), InjectorError> {
-        self.freezer.freeze(true)?;
+        match self.freezer.freeze(true) {
+            Err(error) if error.is_gone() => return Err(InjectorError::BeforeStart(Ending::TargetGone)),
+            frozen => frozen?,
+        }
         // The time counts from when all are stopped. One in the midst of a long call may take longer: the report tells.
         let patience = clocks::monotonic() + PATIENCE;
         while !self.freezer.is_frozen()? && clocks::monotonic() < patience {

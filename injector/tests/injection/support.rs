@@ -261,13 +261,14 @@ fn is_alive(pid: u32) -> bool {
     state_and_parent(pid).is_some_and(|(state, _)| state != "Z")
 }
 
-fn children_of(parent: u32) -> Vec<u32> {
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     let pids =
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| state_and_parent(*pid).is_some_and(|(_, its)| its == parent)).collect()
 }
 
-fn has_role(pid: u32, role: &str) -> bool {
+/// Whether it is the worker, or the janitor, of an injection.
+pub(crate) fn has_role(pid: u32, role: &str) -> bool {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split(|byte| *byte == 0).nth(1) == Some(role.as_bytes())
 }

@@ -39,3 +39,23 @@ fn a_target_whose_process_is_replaced_goes_on_suffering() {
     stage.occupy("sleep", &["601"]);
     assert_eq!(running.end().code, Some(0));
 }
+
+#[test]
+fn a_target_made_anew_is_another() {
+    let Some(mut stage) = Stage::set("anew") else { return };
+    for (place, what) in [("--beside", &["cpu", "--intensity", "0.3"][..]), ("--target", &["pause"])] {
+        stage.occupy("sleep", &["600"]);
+        let running = stage.start(&[what, &[place]].concat(), "10m", &[]);
+        let pids = running.pids();
+        let name = stage.cgroup.path().to_string();
+        stage.cgroup.kill_all().unwrap();
+        stage.evict();
+        stage.cgroup.remove().unwrap();
+        stage.cgroup = stage.tree.create(&name).unwrap();
+        stage.occupy("sleep", &["601"]);
+        let ended = running.end();
+        assert_eq!((ended.code, &ended.report["ending"]), (Some(5), &"target_gone".into()), "{what:?}");
+        assert_eq!(stage.left(pids), Vec::<String>::new());
+        stage.evict();
+    }
+}
