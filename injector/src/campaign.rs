@@ -9,6 +9,7 @@
 pub mod cli;
 mod draw;
 mod file;
+mod judge;
 mod range;
 pub mod run;
 mod schedule;

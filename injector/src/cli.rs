@@ -186,6 +186,7 @@ impl Command {
             Self::Cpu(_)
             | Self::Disk(_)
             | Self::Llc(_)
+            | Self::Load(_)
             | Self::Membw(_)
             | Self::Memory(_)
             | Self::NetBandwidth(_)
@@ -193,7 +194,6 @@ impl Command {
             | Self::NetLoss(_)
             | Self::Pause(_) => true,
             Self::Campaign(_)
-            | Self::Load(_)
             | Self::Restore(_)
             | Self::Man { .. }
             | Self::Completions { .. }

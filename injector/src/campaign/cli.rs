@@ -2,20 +2,18 @@
 //!
 //! Must not know how it is run.
 
-use std::{fs, path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsString, fs, path::PathBuf, str::FromStr, time::Duration};
 
 use ballast_kernel::CgroupPath;
-use clap::{Args, Parser};
+use clap::Args;
 
 use super::{
     file::{Chance, Drawn, Place, Plan, Times},
+    judge::Judge,
     range::Range,
     schedule::{Scheduled, schedule},
 };
-use crate::{
-    cli::{Cli, DEFAULT_STATE_DIR},
-    guards::Guards,
-};
+use crate::{cli::DEFAULT_STATE_DIR, guards::Guards, load};
 
 /// So many problems are told at once.
 const MOST_TOLD: usize = 10;
@@ -35,7 +33,7 @@ pub struct CampaignArgs {
     /// Of all chance; the same seed comes to the same schedule [default: the file's, or 0]
     #[arg(long)]
     seed: Option<u64>,
-    /// With --random: what is drawn from, such as cpu=20%..90%,pause
+    /// With --random: what is drawn from, such as cpu=20%..90%,pause,load=50..500
     #[arg(long, value_name = "KIND[=RANGE]", value_delimiter = ',', requires = "random")]
     kinds: Vec<KindRange>,
     /// With --random: the cgroups to be in
@@ -47,6 +45,9 @@ pub struct CampaignArgs {
     /// With --random: the node is a place too
     #[arg(long, requires = "random")]
     node: bool,
+    /// With --random: the service that load asks
+    #[arg(long, value_name = "URL", requires = "random")]
+    url: Option<String>,
     /// With --random: nothing begins after this time
     #[arg(long, value_parser = humantime::parse_duration, requires = "random")]
     duration: Option<Duration>,
@@ -91,7 +92,7 @@ impl FromStr for KindRange {
             Some((kind, range)) => (kind, Some(range.parse::<Range>()?)),
             None => (text, None),
         };
-        Ok(Self(Drawn { kind: kind.trim().to_owned(), intensity, options: [].into() }))
+        Ok(Self(Drawn { kind: kind.trim().to_owned(), intensity, url: None, options: [].into() }))
     }
 }
 
@@ -113,8 +114,24 @@ impl CampaignArgs {
         let mut plan = self.plan().map_err(|problem| vec![problem])?;
         plan.seed = self.seed.unwrap_or(plan.seed);
         let schedule = schedule(&plan);
+        let mut judge = Judge::new();
+        let problem = |injection| judge.problem(injection, &self.command_line(&plan.name, injection));
         let problems: Vec<_> = schedule.iter().filter_map(problem).take(MOST_TOLD).collect();
         if problems.is_empty() { Ok(Campaign { name: plan.name, schedule }) } else { Err(problems) }
+    }
+
+    /// How one of its injections is asked for: all arguments of this program.
+    #[must_use]
+    pub fn command_line(&self, name: &str, injection: &Scheduled) -> Vec<OsString> {
+        let mut line: Vec<OsString> = injection.arguments().into_iter().map(OsString::from).collect();
+        line.extend(["--json", "--until-stdin-closes", "--label"].map(OsString::from));
+        line.push(format!("{name}#{}", injection.number).into());
+        if injection.url.is_none() {
+            line.extend(["--state-dir".into(), self.state_dir.clone().into_os_string()]);
+        }
+        line.extend(self.guards.arguments().into_iter().map(OsString::from));
+        line.extend(self.log.iter().flat_map(|log| ["--log".into(), log.clone().into_os_string()]));
+        line
     }
 
     fn plan(&self) -> Result<Plan, String> {
@@ -128,8 +145,12 @@ impl CampaignArgs {
         let targets = self.targets.iter().map(|path| Place::Target(path.to_string()));
         let beside = self.beside.iter().map(|path| Place::Beside(path.to_string()));
         let places: Vec<_> = targets.chain(beside).chain(self.node.then_some(Place::Node(true))).collect();
-        if places.is_empty() {
+        let kinds: Vec<_> = self.kinds.iter().map(|kind| self.with_url(kind)).collect();
+        if places.is_empty() && kinds.iter().any(|kind| kind.kind != load::KIND) {
             return Err("where? Give --targets, --beside or --node".to_owned());
+        }
+        if self.url.is_some() != kinds.iter().any(|kind| kind.kind == load::KIND) {
+            return Err("load and --url go together: add load=50..500 to --kinds, and --url URL".to_owned());
         }
         let plan = Plan {
             name: "random".to_owned(),
@@ -137,7 +158,7 @@ impl CampaignArgs {
             duration: self.duration.unwrap_or_default(),
             fixed: Vec::new(),
             chances: vec![Chance {
-                kinds: self.kinds.iter().map(|KindRange(drawn)| drawn.clone()).collect(),
+                kinds,
                 places,
                 mean_gap: self.mean_gap,
                 duration: self.each,
@@ -146,32 +167,19 @@ impl CampaignArgs {
         };
         plan.check().map(|()| plan)
     }
-}
 
-/// What the command line would say of it.
-fn problem(injection: &Scheduled) -> Option<String> {
-    let arguments = injection.arguments();
-    let program = ["ballast-injector".to_owned()];
-    match Cli::try_parse_from(program.iter().chain(&arguments)) {
-        Err(error) => {
-            let error = error.to_string();
-            // What follows the first empty line is how to use the program.
-            let lines: Vec<_> = error.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-            let said = lines.join(" ");
-            let said = said.trim_start_matches("error: ");
-            Some(format!("injection {} (`{}`): {said}", injection.number, arguments.join(" ")))
-        }
-        Ok(cli) if !cli.command.is_injection() => {
-            Some(format!("injection {}: {:?} is no kind of injection", injection.number, injection.kind))
-        }
-        Ok(_) => None,
+    fn with_url(&self, KindRange(drawn): &KindRange) -> Drawn {
+        let url = self.url.clone().filter(|_| drawn.kind == load::KIND);
+        Drawn { url, ..drawn.clone() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
-    use crate::cli::Command;
+    use crate::cli::{Cli, Command};
 
     fn parse(arguments: &str) -> Result<Campaign, Vec<String>> {
         let words = ["ballast-injector", "campaign"].into_iter().chain(arguments.split(' '));
@@ -191,6 +199,52 @@ mod tests {
     }
 
     #[test]
+    fn the_workload_may_change_by_chance_too() {
+        let random =
+            "--random --kinds load=50..500,pause --targets a --url http://127.0.0.1:8/ --duration 1h";
+        let campaign = parse(random).unwrap();
+        let loads = campaign.schedule.iter().filter(|injection| injection.kind == "load");
+        let rates: Vec<f64> = loads.map(|load| load.intensity.as_ref().unwrap().parse().unwrap()).collect();
+        assert!(rates.len() > 10 && rates.iter().all(|rate| (50.0..=500.0).contains(rate)), "{rates:?}");
+        assert!(rates.iter().any(|rate| *rate != rates[0]), "{rates:?}");
+        let alone = "--random --kinds load=50 --url http://127.0.0.1:8/ --duration 1h";
+        assert!(parse(alone).unwrap().schedule.iter().all(|injection| injection.kind == "load"));
+    }
+
+    #[test]
+    fn what_a_file_asks_for_is_judged_before_the_first_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("campaign.toml");
+        let told_of = |injection: &str| {
+            let head = "duration = \"1m\"\n[[injection]]\nat = \"0s\"\nduration = \"1s\"\n";
+            fs::write(&file, format!("{head}{injection}")).unwrap();
+            parse(file.to_str().unwrap()).map(|campaign| campaign.schedule.len())
+        };
+        let load = "kind = \"load\"\nurl = \"http://127.0.0.1:8/\"\n";
+        assert_eq!(told_of(&format!("{load}intensity = \"5/s\"")), Ok(1));
+        let pause = "kind = \"pause\"\ntarget = \"a\"\n";
+        assert_eq!(told_of(pause), Ok(1));
+        for (injection, told) in [
+            (format!("{pause}options = {{ label = \"x\" }}"), "--label"),
+            (format!("{pause}options = {{ json = true }}"), "--json"),
+            (format!("{pause}options = {{ state-dir = \"a\\u0000b\" }}"), "NUL"),
+            (load.to_owned(), "--rate"),
+            (format!("{load}options = {{ trace = \"/nowhere/trace\" }}"), "cannot read the trace"),
+            (format!("{load}intensity = \"5\"\noptions = {{ header = [\"a b: c\"] }}"), "letters, digits"),
+            (
+                format!("{load}intensity = \"9\"\noptions = {{ diurnal-to = 5, period = \"1s\" }}"),
+                "at its low",
+            ),
+            ("kind = \"load\"\ntarget = \"a\"\nintensity = \"5\"".to_owned(), "--target"),
+            ("kind = \"pause\"\nurl = \"http://a/\"".to_owned(), "http://a/"),
+            ("kind = \"restore\"\nurl = \"--json\"".to_owned(), "--duration"),
+        ] {
+            let problems = told_of(&injection).unwrap_err();
+            assert!(problems[0].contains(told), "{told}: {problems:?}");
+        }
+    }
+
+    #[test]
     fn every_injection_is_judged_before_the_first_is_done() {
         for (arguments, told) in [
             ("--random --kinds quake --targets a --duration 10m", "quake"),
@@ -202,6 +256,13 @@ mod tests {
             ("--random --kinds pause --targets a --each 1ms --duration 10m", "at least 100ms"),
             ("/nowhere/campaign.toml", "No such file"),
             ("--random --targets a --duration 10m", "--kinds"),
+            ("--random --kinds load=5 --duration 10m", "--url"),
+            ("--random --kinds pause --targets a --url http://a/ --duration 10m", "go together"),
+            ("--random --kinds pause,load=5 --url http://a/ --duration 10m", "where?"),
+            ("--random --kinds load --url http://a/ --duration 10m", "--rate"),
+            ("--random --kinds load=5% --url http://a/ --duration 10m", "no number"),
+            ("--random --kinds load=0 --url http://a/ --duration 10m", "every rate is 0"),
+            ("--random --kinds load=5 --url https://a/ --duration 10m", "https is not supported"),
         ] {
             let problems = parse(arguments).unwrap_err();
             assert!(problems[0].contains(told), "{told}: {problems:?}");

@@ -67,6 +67,7 @@ struct FixedKeys {
     beside: Option<String>,
     #[serde(default)]
     node: bool,
+    url: Option<String>,
     #[serde(default)]
     options: BTreeMap<String, toml::Value>,
 }
@@ -75,12 +76,13 @@ impl TryFrom<FixedKeys> for Fixed {
     type Error = String;
 
     fn try_from(keys: FixedKeys) -> Result<Self, String> {
-        let FixedKeys { at, duration, kind, intensity, target, beside, node, options } = keys;
-        let place = match (target, beside, node) {
-            (Some(target), None, false) => Place::Target(target),
-            (None, Some(beside), false) => Place::Beside(beside),
-            (None, None, true) => Place::Node(true),
-            _ => return Err("give one of `target`, `beside` and `node = true`".to_owned()),
+        let FixedKeys { at, duration, kind, intensity, target, beside, node, url, options } = keys;
+        let place = match (target, beside, node, url) {
+            (Some(target), None, false, None) => Place::Target(target),
+            (None, Some(beside), false, None) => Place::Beside(beside),
+            (None, None, true, None) => Place::Node(true),
+            (None, None, false, Some(url)) => Place::Url(url),
+            _ => return Err("give one of `target`, `beside`, `node = true` and, for load, `url`".to_owned()),
         };
         Ok(Self { at, duration, kind, intensity, place, options })
     }
@@ -96,6 +98,9 @@ pub enum Place {
     Beside(String),
     /// On the node: `node = true`.
     Node(bool),
+    /// A service that is asked. No place for most kinds: in `[[random]]` it is told with the kind that needs it.
+    #[serde(skip)]
+    Url(String),
 }
 
 /// Injections by chance: at exponential gaps, one of these kinds at one of these places.
@@ -104,7 +109,8 @@ pub enum Place {
 pub struct Chance {
     /// Those that are drawn from, each as likely.
     pub kinds: Vec<Drawn>,
-    /// Those that are drawn from, each as likely.
+    /// Those that are drawn from, each as likely, for kinds without a URL of their own.
+    #[serde(default)]
     pub places: Vec<Place>,
     /// The mean of the exponential gaps: from one's begin to the next one's, or from its end where they may not overlap.
     #[serde(deserialize_with = "time")]
@@ -124,6 +130,8 @@ pub struct Drawn {
     pub kind: String,
     /// As `20%..90%`; absent for kinds that have none.
     pub intensity: Option<Range>,
+    /// The service that is asked, for a kind that has no other place.
+    pub url: Option<String>,
     /// As in [`Fixed`].
     #[serde(default)]
     pub options: BTreeMap<String, toml::Value>,
@@ -195,8 +203,11 @@ impl Plan {
             return Err(format!("the {} injection at {:?} begins after the campaign", late.kind, late.at));
         }
         for chance in &self.chances {
-            if chance.kinds.is_empty() || chance.places.is_empty() {
-                return Err("[[random]] needs at least one kind and one place".to_owned());
+            let have_places = !chance.places.is_empty() || chance.kinds.iter().all(|kind| kind.url.is_some());
+            if chance.kinds.is_empty() || !have_places {
+                return Err(
+                    "[[random]] needs at least one kind, and one place or, for load, `url`".to_owned()
+                );
             }
             let expected = self.duration.as_secs_f64() / chance.mean_gap.as_secs_f64();
             #[expect(clippy::cast_precision_loss, reason = "a bound")]
@@ -217,7 +228,7 @@ mod tests {
     #[test]
     fn the_example_is_a_campaign() {
         let plan = Plan::parse(EXAMPLE).unwrap();
-        assert_eq!((plan.seed, plan.fixed.len(), plan.chances.len()), (7, 2, 1));
+        assert_eq!((plan.seed, plan.fixed.len(), plan.chances.len()), (7, 3, 2));
         assert_eq!(plan.fixed[0].place, Place::Target("ballast-demo/geo".to_owned()));
         assert_eq!(plan.chances[0].kinds.len(), 2);
     }
@@ -235,6 +246,9 @@ mod tests {
             ("target = \"ballast-demo/geo\"", "where = \"ballast-demo/geo\"", "where"),
             ("target = \"ballast-demo/geo\"", "", "give one of"),
             ("target = \"ballast-demo/geo\"", "target = \"a\"\nnode = true", "give one of"),
+            ("target = \"ballast-demo/geo\"", "target = \"a\"\nurl = \"http://a/\"", "give one of"),
+            ("{ node = true }", "{ url = \"http://a/\" }", "unknown variant `url`"),
+            ("kind = \"load\", url = ", "kind = \"load\", uri = ", "uri"),
         ] {
             assert!(EXAMPLE.contains(from), "{from}");
             let error = Plan::parse(&EXAMPLE.replacen(from, to, 1)).unwrap_err();
