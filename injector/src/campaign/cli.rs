@@ -2,7 +2,14 @@
 //!
 //! Must not know how it is run.
 
-use std::{ffi::OsString, fs, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use ballast_kernel::CgroupPath;
 use clap::Args;
@@ -14,6 +21,9 @@ use super::{
     schedule::{Scheduled, schedule},
 };
 use crate::{cli::DEFAULT_STATE_DIR, guards::Guards, load};
+
+/// The largest file that is read, in bytes: 100,000 planned injections are 10 MB.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// So many problems are told at once.
 const MOST_TOLD: usize = 10;
@@ -137,7 +147,7 @@ impl CampaignArgs {
     fn plan(&self) -> Result<Plan, String> {
         let Some(path) = &self.file else { return self.by_chance() };
         let told = |error: String| format!("{}: {error}", path.display());
-        let text = fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+        let text = read(path).map_err(|error| told(error.to_string()))?;
         Plan::parse(&text).map_err(told)
     }
 
@@ -174,8 +184,18 @@ impl CampaignArgs {
     }
 }
 
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    let is_too_long = text.len() as u64 > MOST_BYTES;
+    let too_long = || io::Error::other(format!("it has more than {} MiB", MOST_BYTES >> 20));
+    if is_too_long { Err(too_long()) } else { Ok(text) }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::Parser;
 
     use super::*;
@@ -255,6 +275,7 @@ mod tests {
             ("--random --kinds pause --duration 10m", "where?"),
             ("--random --kinds pause --targets a --each 1ms --duration 10m", "at least 100ms"),
             ("/nowhere/campaign.toml", "No such file"),
+            ("/dev/zero", "more than 16 MiB"),
             ("--random --targets a --duration 10m", "--kinds"),
             ("--random --kinds load=5 --duration 10m", "--url"),
             ("--random --kinds pause --targets a --url http://a/ --duration 10m", "go together"),

@@ -8,12 +8,6 @@ use serde::{Deserialize, Deserializer};
 
 use super::range::Range;
 
-/// The longest campaign: a day.
-const LONGEST: Duration = Duration::from_secs(86_400);
-
-/// The most injections that a campaign may come to.
-pub(super) const MOST_INJECTIONS: usize = 100_000;
-
 /// A campaign.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -186,36 +180,6 @@ impl Plan {
     pub fn parse(text: &str) -> Result<Self, String> {
         let plan: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         plan.check().map(|()| plan)
-    }
-
-    /// What no single field tells.
-    ///
-    /// # Errors
-    /// A sentence.
-    pub fn check(&self) -> Result<(), String> {
-        if self.duration > LONGEST || self.duration.is_zero() {
-            return Err("the campaign's duration must be more than 0 and at most 1day".to_owned());
-        }
-        if self.fixed.is_empty() && self.chances.is_empty() {
-            return Err("there is nothing to inject: add [[injection]] or [[random]]".to_owned());
-        }
-        if let Some(late) = self.fixed.iter().find(|fixed| fixed.at > self.duration) {
-            return Err(format!("the {} injection at {:?} begins after the campaign", late.kind, late.at));
-        }
-        for chance in &self.chances {
-            let have_places = !chance.places.is_empty() || chance.kinds.iter().all(|kind| kind.url.is_some());
-            if chance.kinds.is_empty() || !have_places {
-                return Err(
-                    "[[random]] needs at least one kind, and one place or, for load, `url`".to_owned()
-                );
-            }
-            let expected = self.duration.as_secs_f64() / chance.mean_gap.as_secs_f64();
-            #[expect(clippy::cast_precision_loss, reason = "a bound")]
-            if expected * 2.0 > MOST_INJECTIONS as f64 {
-                return Err(format!("a mean gap of {:?} is too short for that campaign", chance.mean_gap));
-            }
-        }
-        Ok(())
     }
 }
 

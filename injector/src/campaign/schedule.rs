@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{
+    bounds::MOST_INJECTIONS,
     draw::Draw,
-    file::{Chance, Drawn, Fixed, MOST_INJECTIONS, Place, Plan},
+    file::{Chance, Drawn, Fixed, Place, Plan},
 };
 
 /// Chance is drawn in milliseconds: finer is no use to anybody who reads it.
@@ -66,12 +67,13 @@ impl Scheduled {
     }
 }
 
-/// All injections of a campaign, in the order of their begins.
+/// All injections of a campaign, in the order of their begins: at most [`MOST_INJECTIONS`].
 #[must_use]
 pub fn schedule(plan: &Plan) -> Vec<Scheduled> {
     let mut scheduled: Vec<_> = plan.fixed.iter().map(planned).collect();
     for (number, chance) in (0..).zip(&plan.chances) {
-        scheduled.extend(by_chance(chance, plan.duration, Draw::new(plan.seed, number)));
+        let room = MOST_INJECTIONS.saturating_sub(scheduled.len());
+        scheduled.extend(by_chance(chance, plan.duration, room, Draw::new(plan.seed, number)));
     }
     scheduled.sort_by_key(|injection| injection.at_ms);
     for (number, injection) in (1..).zip(&mut scheduled) {
@@ -85,10 +87,10 @@ fn planned(fixed: &Fixed) -> Scheduled {
     injection(*at, *duration, kind, intensity.clone(), place, options)
 }
 
-fn by_chance(chance: &Chance, end: Duration, mut draw: Draw) -> Vec<Scheduled> {
+fn by_chance(chance: &Chance, end: Duration, room: usize, mut draw: Draw) -> Vec<Scheduled> {
     let mut drawn = Vec::new();
     let mut earliest = Duration::ZERO;
-    while drawn.len() < MOST_INJECTIONS {
+    while drawn.len() < room {
         let at = earliest + draw.gap(chance.mean_gap);
         let (kind, place) = (draw.one(&chance.kinds), draw.one(&chance.places));
         let (duration, part) = (draw.time(chance.duration), draw.part());

@@ -116,6 +116,17 @@ fn await_true(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[test]
+fn as_many_injections_as_are_allowed_are_judged_and_shown() {
+    let random = "--random --kinds pause --targets a --each 1s --mean-gap 1800ms --overlap --duration 1day";
+    let output =
+        Command::new(PROGRAM).arg("campaign").args(random.split(' ')).arg("--dry-run").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines = String::from_utf8(output.stdout).unwrap().lines().count();
+    // 48,000 expected, with a deviation of 220.
+    assert!((46_000..50_000).contains(&lines), "{lines}");
+}
+
+#[test]
 fn a_dry_run_shows_it_and_asks_nobody() {
     let server = Server::start(|_, _| Reply::keep(OK));
     let folder = tempfile::tempdir().unwrap();
