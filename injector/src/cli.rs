@@ -111,10 +111,11 @@ pub enum Command {
     /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::PAUSE))]
     Pause(Injection<Pause>),
-    /// Hold a container's network to less bandwidth
+    /// Hold a container's network to less bandwidth, or compete for it
     ///
     /// By the same limit that Ballast lends (HTB at the host's end of the container's veth). The limits in force before are
-    /// in force again afterwards; one that was changed meanwhile is left as it is.
+    /// in force again afterwards; one that was changed meanwhile is left as it is. With --traffic no limit is set: frames of an
+    /// experimental type go over the veth, beside the container's own, to a socket that swallows them.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::NET_BANDWIDTH))]
     NetBandwidth(Injection<NetBandwidth>),
     /// Make every packet of a container late

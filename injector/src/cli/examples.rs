@@ -70,6 +70,8 @@ Examples:
     ballast-injector net-bandwidth --target ballast-demo/geo --intensity 10Mbit/s --duration 30s
   Leave it a quarter of the limit in force of what it receives:
     ballast-injector net-bandwidth --target ballast-demo/geo --intensity 25% --direction ingress --duration 30s
+  Leave it what it may have, and compete for it: 50 Mbit/s of other traffic over the same veth, each way:
+    ballast-injector net-bandwidth --traffic --target ballast-demo/geo --intensity 50Mbit/s --duration 30s
 ";
 
 pub(super) const NET_DELAY: &str = "\
