@@ -6,9 +6,11 @@
 //!
 //! Must not know how an injection is done: it is asked for as a person would, on the command line.
 
+mod bounds;
 pub mod cli;
 mod draw;
 mod file;
+mod judge;
 mod range;
 pub mod run;
 mod schedule;
@@ -16,5 +18,6 @@ mod schedule;
 /// A campaign to begin with.
 pub const EXAMPLE: &str = include_str!("campaign/example.toml");
 
+pub use bounds::{MOST_INJECTIONS, MOST_TEXT};
 pub use file::{Chance, Fixed, Plan};
 pub use schedule::{Scheduled, schedule};

@@ -113,10 +113,11 @@ pub enum Command {
     /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::PAUSE))]
     Pause(Injection<Pause>),
-    /// Hold a container's network to less bandwidth
+    /// Hold a container's network to less bandwidth, or compete for it
     ///
     /// By the same limit that Ballast lends (HTB at the host's end of the container's veth). The limits in force before are
-    /// in force again afterwards; one that was changed meanwhile is left as it is.
+    /// in force again afterwards; one that was changed meanwhile is left as it is. With --traffic no limit is set: frames of an
+    /// experimental type go over the veth, beside the container's own, to a socket that swallows them.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::NET_BANDWIDTH))]
     NetBandwidth(Injection<NetBandwidth>),
     /// Make every packet of a container late
@@ -194,6 +195,7 @@ impl Command {
             Self::Cpu(_)
             | Self::Disk(_)
             | Self::Llc(_)
+            | Self::Load(_)
             | Self::Membw(_)
             | Self::Memory(_)
             | Self::NetBandwidth(_)
@@ -201,7 +203,6 @@ impl Command {
             | Self::NetLoss(_)
             | Self::Pause(_) => true,
             Self::Campaign(_)
-            | Self::Load(_)
             | Self::Restore(_)
             | Self::Serve(_)
             | Self::Man { .. }

@@ -99,6 +99,12 @@ pub trait Act {
     /// When the kernel does not tell.
     fn in_force(&mut self) -> Result<f64, InjectorError>;
 
+    /// What was given so far, where that is counted: the integral of the dose over time, in the dose's unit times seconds.
+    /// Elsewhere it is what was in force, whenever that was looked at.
+    fn given(&self) -> Option<f64> {
+        None
+    }
+
     /// Takes the change back, also one that was made in part.
     ///
     /// # Errors

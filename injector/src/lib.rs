@@ -37,6 +37,8 @@
 //! the janitor has taken the detour away, which begins at once; with both killed, until `restore` or the next injection. A
 //! supervisor that is stopped holds them up until it goes on, or the janitor's patience ends.
 //!
+//! Traffic that competes for a container's network is sent by the supervisor itself, and ends with its sockets.
+//!
 //! [`target`] says why a load inside a target is in the target's own cgroup.
 
 pub mod campaign;

@@ -3,7 +3,7 @@
 //! Must not know what the requests are good for.
 //!
 //! One process and one thread that sends ([`engine`]); beside it threads that wait for a signal, for the end of standard
-//! input, or draw. Nothing is left however it ends: there is nothing but sockets.
+//! input or for a guard, or draw. Nothing is left however it ends: there is nothing but sockets.
 //!
 //! Times in the report, all of answered requests:
 //!
@@ -43,8 +43,11 @@ use crate::{
         cli::LoadArgs, console::Console, error::LoadError, report::Report, schedule::Schedule, stop::Stop,
         target::Target,
     },
-    report::Log,
+    report::{Ending, Log},
 };
+
+/// What it is called, on the command line and in reports.
+pub const KIND: &str = "load";
 
 /// The highest rate accepted, in requests per second: far more than one thread can send.
 pub const MOST_RATE: f64 = 1_000_000.0;
@@ -61,6 +64,7 @@ pub fn run(arguments: &LoadArgs, clock: &dyn Clock) -> anyhow::Result<ExitStatus
 }
 
 fn load(arguments: &LoadArgs, clock: &dyn Clock) -> Result<ExitStatus, InjectorError> {
+    arguments.guards.check()?;
     let plan = arguments.plan()?;
     let target = Target::find(&plan.asked)?;
     allow_files(plan.limits.connections)?;
@@ -69,16 +73,17 @@ fn load(arguments: &LoadArgs, clock: &dyn Clock) -> Result<ExitStatus, InjectorE
     if arguments.until_stdin_closes {
         stop.on_stdin_end();
     }
+    stop.on_guards(&arguments.guards);
     raise_priority();
     let seconds = plan.limits.duration.as_secs_f64();
     let schedule = Schedule::new(&plan.shape, plan.gaps, seconds, plan.seed);
-    let workload = report::Workload::new(&plan, &target, clock.now());
+    let workload = report::Workload::new(arguments.label.clone(), &plan, &target, clock.now());
     let mut console = Console::new(arguments.json, log, plan.limits.duration);
     console.started(&workload);
     let outcome = engine::run(&target, &plan.limits, schedule, &stop, &mut console)
         .map_err(|source| LoadError::System { operation: "wait for answers", source })?;
     let ending = outcome.ending;
-    console.ended(&Report::new(workload, &outcome));
+    console.ended(&Report::new(workload, &outcome, stop.guard().filter(|_| ending == Ending::Guarded)));
     Ok(ending.into())
 }
 

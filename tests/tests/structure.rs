@@ -31,7 +31,10 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("ballast-controller", &["ballast-api", "ballast-models", "ballast-sim"]),
     ("ballast-testbed", &["ballast-api", "ballast-kernel", "ballast-sim"]),
     // Feeds every parser of outside input.
-    ("ballast-fuzz", &["ballast-api", "ballast-controller", "ballast-env-server", "ballast-kernel"]),
+    (
+        "ballast-fuzz",
+        &["ballast-api", "ballast-controller", "ballast-env-server", "ballast-injector", "ballast-kernel"],
+    ),
     // Plays the kernel and knows nothing of ours; its tests drive our kernel code and a node over it.
     ("ballast-resctrl-emulator", &["ballast-api", "ballast-env-server", "ballast-kernel"]),
     (

@@ -8,12 +8,6 @@ use serde::{Deserialize, Deserializer};
 
 use super::range::Range;
 
-/// The longest campaign: a day.
-const LONGEST: Duration = Duration::from_secs(86_400);
-
-/// The most injections that a campaign may come to.
-pub(super) const MOST_INJECTIONS: usize = 100_000;
-
 /// A campaign.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +61,7 @@ struct FixedKeys {
     beside: Option<String>,
     #[serde(default)]
     node: bool,
+    url: Option<String>,
     #[serde(default)]
     options: BTreeMap<String, toml::Value>,
 }
@@ -75,12 +70,13 @@ impl TryFrom<FixedKeys> for Fixed {
     type Error = String;
 
     fn try_from(keys: FixedKeys) -> Result<Self, String> {
-        let FixedKeys { at, duration, kind, intensity, target, beside, node, options } = keys;
-        let place = match (target, beside, node) {
-            (Some(target), None, false) => Place::Target(target),
-            (None, Some(beside), false) => Place::Beside(beside),
-            (None, None, true) => Place::Node(true),
-            _ => return Err("give one of `target`, `beside` and `node = true`".to_owned()),
+        let FixedKeys { at, duration, kind, intensity, target, beside, node, url, options } = keys;
+        let place = match (target, beside, node, url) {
+            (Some(target), None, false, None) => Place::Target(target),
+            (None, Some(beside), false, None) => Place::Beside(beside),
+            (None, None, true, None) => Place::Node(true),
+            (None, None, false, Some(url)) => Place::Url(url),
+            _ => return Err("give one of `target`, `beside`, `node = true` and, for load, `url`".to_owned()),
         };
         Ok(Self { at, duration, kind, intensity, place, options })
     }
@@ -96,6 +92,9 @@ pub enum Place {
     Beside(String),
     /// On the node: `node = true`.
     Node(bool),
+    /// A service that is asked. No place for most kinds: in `[[random]]` it is told with the kind that needs it.
+    #[serde(skip)]
+    Url(String),
 }
 
 /// Injections by chance: at exponential gaps, one of these kinds at one of these places.
@@ -104,7 +103,8 @@ pub enum Place {
 pub struct Chance {
     /// Those that are drawn from, each as likely.
     pub kinds: Vec<Drawn>,
-    /// Those that are drawn from, each as likely.
+    /// Those that are drawn from, each as likely, for kinds without a URL of their own.
+    #[serde(default)]
     pub places: Vec<Place>,
     /// The mean of the exponential gaps: from one's begin to the next one's, or from its end where they may not overlap.
     #[serde(deserialize_with = "time")]
@@ -124,6 +124,8 @@ pub struct Drawn {
     pub kind: String,
     /// As `20%..90%`; absent for kinds that have none.
     pub intensity: Option<Range>,
+    /// The service that is asked, for a kind that has no other place.
+    pub url: Option<String>,
     /// As in [`Fixed`].
     #[serde(default)]
     pub options: BTreeMap<String, toml::Value>,
@@ -179,33 +181,6 @@ impl Plan {
         let plan: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         plan.check().map(|()| plan)
     }
-
-    /// What no single field tells.
-    ///
-    /// # Errors
-    /// A sentence.
-    pub fn check(&self) -> Result<(), String> {
-        if self.duration > LONGEST || self.duration.is_zero() {
-            return Err("the campaign's duration must be more than 0 and at most 1day".to_owned());
-        }
-        if self.fixed.is_empty() && self.chances.is_empty() {
-            return Err("there is nothing to inject: add [[injection]] or [[random]]".to_owned());
-        }
-        if let Some(late) = self.fixed.iter().find(|fixed| fixed.at > self.duration) {
-            return Err(format!("the {} injection at {:?} begins after the campaign", late.kind, late.at));
-        }
-        for chance in &self.chances {
-            if chance.kinds.is_empty() || chance.places.is_empty() {
-                return Err("[[random]] needs at least one kind and one place".to_owned());
-            }
-            let expected = self.duration.as_secs_f64() / chance.mean_gap.as_secs_f64();
-            #[expect(clippy::cast_precision_loss, reason = "a bound")]
-            if expected * 2.0 > MOST_INJECTIONS as f64 {
-                return Err(format!("a mean gap of {:?} is too short for that campaign", chance.mean_gap));
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -217,7 +192,7 @@ mod tests {
     #[test]
     fn the_example_is_a_campaign() {
         let plan = Plan::parse(EXAMPLE).unwrap();
-        assert_eq!((plan.seed, plan.fixed.len(), plan.chances.len()), (7, 2, 1));
+        assert_eq!((plan.seed, plan.fixed.len(), plan.chances.len()), (7, 3, 2));
         assert_eq!(plan.fixed[0].place, Place::Target("ballast-demo/geo".to_owned()));
         assert_eq!(plan.chances[0].kinds.len(), 2);
     }
@@ -235,6 +210,9 @@ mod tests {
             ("target = \"ballast-demo/geo\"", "where = \"ballast-demo/geo\"", "where"),
             ("target = \"ballast-demo/geo\"", "", "give one of"),
             ("target = \"ballast-demo/geo\"", "target = \"a\"\nnode = true", "give one of"),
+            ("target = \"ballast-demo/geo\"", "target = \"a\"\nurl = \"http://a/\"", "give one of"),
+            ("{ node = true }", "{ url = \"http://a/\" }", "unknown variant `url`"),
+            ("kind = \"load\", url = ", "kind = \"load\", uri = ", "uri"),
         ] {
             assert!(EXAMPLE.contains(from), "{from}");
             let error = Plan::parse(&EXAMPLE.replacen(from, to, 1)).unwrap_err();

@@ -16,6 +16,10 @@ pub struct Range {
 }
 
 impl Range {
+    pub(super) fn unit(&self) -> &str {
+        &self.unit
+    }
+
     /// The amount at this part of the way, from 0 to 1, with its unit: to four decimals.
     #[must_use]
     pub fn at(&self, part: f64) -> String {
@@ -64,7 +68,8 @@ fn amount(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let is_unit = unit.trim().chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '%' | '/'));
-    Some((number.parse().ok().filter(|_| is_unit)?, unit.trim()))
+    let number = number.parse().ok().filter(|number: &f64| number.is_finite() && is_unit)?;
+    Some((number, unit.trim()))
 }
 
 #[cfg(test)]
@@ -84,6 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_refused() {
+        assert!("9".repeat(400).parse::<Range>().is_err(), "it is not finite");
         for bad in ["", "..", "a..b", "5ms..6s", "90%..20%", "-1..2", "1e3..", "1.2.3", "0 .0."] {
             assert!(bad.parse::<Range>().is_err(), "{bad}");
         }

@@ -5,7 +5,6 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
     process::{Child, ChildStdin, Stdio},
     sync::mpsc::{self, Receiver, Sender},
     thread,
@@ -78,12 +77,13 @@ pub fn print_schedule(campaign: &Campaign, json: bool) {
 }
 
 fn in_words(injection: &Scheduled) -> String {
-    let Scheduled { number, kind, intensity, place, cgroup, options, .. } = injection;
+    let Scheduled { number, kind, intensity, place, cgroup, url, options, .. } = injection;
     let time = |ms| humantime::format_duration(Duration::from_millis(ms)).to_string();
     let (at, duration) = (time(injection.at_ms), time(injection.duration_ms));
-    let (intensity, cgroup) = (intensity.as_deref().unwrap_or("-"), cgroup.as_deref().unwrap_or_default());
+    let (intensity, whose) = (intensity.as_deref().unwrap_or("-"), cgroup.as_ref().or(url.as_ref()));
+    let whose = whose.map_or("", |whose| whose);
     let words =
-        format!("{number:>4}  at {at:<16} for {duration:<12} {kind:<14} {intensity:<12} {place} {cgroup}");
+        format!("{number:>4}  at {at:<16} for {duration:<12} {kind:<14} {intensity:<12} {place} {whose}");
     format!("{words} {}", options.join(" ")).trim_end().to_owned()
 }
 
@@ -164,12 +164,7 @@ impl Run<'_> {
 
     fn begin(&mut self, injection: &Scheduled) -> Result<(), InjectorError> {
         let mut command = own_program(&[])?;
-        command.args(injection.arguments()).args(["--json", "--until-stdin-closes"]);
-        command.arg("--label").arg(format!("{}#{}", self.campaign.name, injection.number));
-        command.arg("--state-dir").arg(&self.arguments.state_dir).args(self.arguments.guards.arguments());
-        if let Some(log) = &self.arguments.log {
-            command.arg("--log").arg::<&Path>(log);
-        }
+        command.args(self.arguments.command_line(&self.campaign.name, injection));
         let spawned = command.stdout(Stdio::piped()).spawn();
         let mut child =
             spawned.map_err(|source| InjectorError::Process { operation: "start an injection", source })?;

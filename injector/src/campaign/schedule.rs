@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{
+    bounds::MOST_INJECTIONS,
     draw::Draw,
-    file::{Chance, Drawn, Fixed, MOST_INJECTIONS, Place, Plan},
+    file::{Chance, Drawn, Fixed, Place, Plan},
 };
 
 /// Chance is drawn in milliseconds: finer is no use to anybody who reads it.
@@ -28,11 +29,14 @@ pub struct Scheduled {
     /// Its intensity; absent for kinds that have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intensity: Option<String>,
-    /// `target`, `beside` or `node`.
+    /// `target`, `beside`, `node` or `url`.
     pub place: &'static str,
     /// The cgroup concerned; absent for the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+    /// The service that is asked, where that is the place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Further options, as on the command line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
@@ -48,7 +52,11 @@ impl Scheduled {
     /// How it is asked for: the arguments of this program.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        let mut arguments = vec![self.kind.clone(), format!("--{}", self.place)];
+        let mut arguments = vec![self.kind.clone()];
+        match &self.url {
+            Some(url) => arguments.push(url.clone()),
+            None => arguments.push(format!("--{}", self.place)),
+        }
         arguments.extend(self.cgroup.clone());
         if let Some(intensity) = &self.intensity {
             arguments.extend(["--intensity".to_owned(), intensity.clone()]);
@@ -59,12 +67,13 @@ impl Scheduled {
     }
 }
 
-/// All injections of a campaign, in the order of their begins.
+/// All injections of a campaign, in the order of their begins: at most [`MOST_INJECTIONS`].
 #[must_use]
 pub fn schedule(plan: &Plan) -> Vec<Scheduled> {
     let mut scheduled: Vec<_> = plan.fixed.iter().map(planned).collect();
     for (number, chance) in (0..).zip(&plan.chances) {
-        scheduled.extend(by_chance(chance, plan.duration, Draw::new(plan.seed, number)));
+        let room = MOST_INJECTIONS.saturating_sub(scheduled.len());
+        scheduled.extend(by_chance(chance, plan.duration, room, Draw::new(plan.seed, number)));
     }
     scheduled.sort_by_key(|injection| injection.at_ms);
     for (number, injection) in (1..).zip(&mut scheduled) {
@@ -78,19 +87,20 @@ fn planned(fixed: &Fixed) -> Scheduled {
     injection(*at, *duration, kind, intensity.clone(), place, options)
 }
 
-fn by_chance(chance: &Chance, end: Duration, mut draw: Draw) -> Vec<Scheduled> {
+fn by_chance(chance: &Chance, end: Duration, room: usize, mut draw: Draw) -> Vec<Scheduled> {
     let mut drawn = Vec::new();
     let mut earliest = Duration::ZERO;
-    while drawn.len() < MOST_INJECTIONS {
+    while drawn.len() < room {
         let at = earliest + draw.gap(chance.mean_gap);
         let (kind, place) = (draw.one(&chance.kinds), draw.one(&chance.places));
         let (duration, part) = (draw.time(chance.duration), draw.part());
-        let (Some(Drawn { kind, intensity, options }), Some(place)) = (kind, place) else { break };
+        let Some(Drawn { kind, intensity, url, options }) = kind else { break };
+        let Some(place) = url.clone().map(Place::Url).or_else(|| place.cloned()) else { break };
         if at > end {
             break;
         }
         let intensity = intensity.as_ref().map(|range| range.at(part));
-        drawn.push(injection(at, duration, kind, intensity, place, options));
+        drawn.push(injection(at, duration, kind, intensity, &place, options));
         earliest = if chance.overlap { at } else { at + duration };
     }
     drawn
@@ -104,27 +114,29 @@ fn injection(
     place: &Place,
     options: &BTreeMap<String, toml::Value>,
 ) -> Scheduled {
-    let (place, cgroup) = match place {
-        Place::Target(cgroup) => ("target", Some(cgroup.clone())),
-        Place::Beside(cgroup) => ("beside", Some(cgroup.clone())),
-        Place::Node(_) => ("node", None),
+    let (place, cgroup, url) = match place {
+        Place::Target(cgroup) => ("target", Some(cgroup.clone()), None),
+        Place::Beside(cgroup) => ("beside", Some(cgroup.clone()), None),
+        Place::Node(_) => ("node", None, None),
+        Place::Url(url) => ("url", None, Some(url.clone())),
     };
     let options = options.iter().flat_map(|(name, value)| option(name, value)).collect();
     let (at_ms, duration_ms) = (whole_ms(at), whole_ms(duration));
-    Scheduled { number: 0, at_ms, duration_ms, kind: kind.to_owned(), intensity, place, cgroup, options }
+    Scheduled { number: 0, at_ms, duration_ms, kind: kind.to_owned(), intensity, place, cgroup, url, options }
 }
 
 fn whole_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis() / STEP_MS).unwrap_or(u64::MAX)
 }
 
-/// A flag that is `true` has no value; one that is `false` is not there.
+/// A flag that is `true` has no value; one that is `false` is not there; one with a list is there several times.
 fn option(name: &str, value: &toml::Value) -> Vec<String> {
     let flag = format!("--{name}");
     match value {
         toml::Value::Boolean(true) => vec![flag],
         toml::Value::Boolean(false) => Vec::new(),
         toml::Value::String(text) => vec![flag, text.clone()],
+        toml::Value::Array(values) => values.iter().flat_map(|value| option(name, value)).collect(),
         other => vec![flag, other.to_string()],
     }
 }
@@ -148,14 +160,40 @@ mod tests {
             [
                 "cpu --target ballast-demo/geo --intensity 80% --duration 20000ms --threads 4",
                 "pause --target ballast-demo/rate --duration 2000ms",
+                "load http://127.0.0.1:8080/ --intensity 100 --duration 30000ms --burst-gap 10s --burst-length 2s \
+                 --burst-to 800",
             ]
         );
+    }
+
+    #[test]
+    fn a_list_is_an_option_given_several_times() {
+        let header = ["Accept: a", "X: b"].map(|text| toml::Value::String(text.to_owned())).to_vec();
+        assert_eq!(
+            option("header", &toml::Value::Array(header)),
+            ["--header", "Accept: a", "--header", "X: b"]
+        );
+    }
+
+    #[test]
+    fn a_kind_with_a_url_is_nowhere_else() {
+        let mut plan = example();
+        plan.fixed.clear();
+        let loads = plan.chances.remove(1).kinds;
+        plan.chances[0].kinds.extend(loads);
+        let scheduled = schedule(&plan);
+        let (loads, others): (Vec<_>, Vec<_>) =
+            scheduled.iter().partition(|injection| injection.kind == "load");
+        assert!(loads.len() > 1 && others.len() > 1, "{scheduled:?}");
+        assert!(loads.iter().all(|load| load.place == "url" && load.cgroup.is_none()), "{loads:?}");
+        assert!(others.iter().all(|other| other.place != "url" && other.url.is_none()), "{others:?}");
     }
 
     #[test]
     fn gaps_are_as_long_as_they_should_be_on_the_average() {
         let mut plan = example();
         plan.fixed.clear();
+        plan.chances.truncate(1);
         plan.duration = Duration::from_secs(86_400);
         plan.chances[0].overlap = true;
         let scheduled = schedule(&plan);
@@ -180,6 +218,7 @@ mod tests {
         fn what_may_not_overlap_does_not(seed in any::<u64>()) {
             let mut plan = Plan { seed, ..example() };
             plan.fixed.clear();
+            plan.chances.truncate(1);
             let scheduled = schedule(&plan);
             for pair in scheduled.windows(2) {
                 prop_assert!(pair[0].at_ms + pair[0].duration_ms <= pair[1].at_ms + 1);

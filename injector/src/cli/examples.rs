@@ -19,6 +19,9 @@ Examples:
     ballast-injector campaign campaign.toml --log truth.jsonl
   Ten minutes by chance, the same for everybody who takes this seed:
     ballast-injector campaign --random --seed 7 --kinds cpu=20%..90%,pause --targets ballast-demo/geo --duration 10m
+  The same with changes of the workload, of 50 to 500 requests/s:
+    ballast-injector campaign --random --seed 7 --kinds cpu=20%..90%,load=50..500 --targets ballast-demo/geo \\
+        --url http://127.0.0.1:8080/ --duration 10m
 ";
 
 pub(super) const DISK: &str = "\
@@ -67,6 +70,8 @@ Examples:
     ballast-injector net-bandwidth --target ballast-demo/geo --intensity 10Mbit/s --duration 30s
   Leave it a quarter of the limit in force of what it receives:
     ballast-injector net-bandwidth --target ballast-demo/geo --intensity 25% --direction ingress --duration 30s
+  Leave it what it may have, and compete for it: 50 Mbit/s of other traffic over the same veth, each way:
+    ballast-injector net-bandwidth --traffic --target ballast-demo/geo --intensity 50Mbit/s --duration 30s
 ";
 
 pub(super) const NET_DELAY: &str = "\

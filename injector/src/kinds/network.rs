@@ -11,6 +11,8 @@ pub mod delay;
 pub mod loss;
 
 mod claim;
+mod competition;
+mod frames;
 mod impairment;
 mod line;
 mod relay;

@@ -6,6 +6,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, builder::RangedU64ValueParser};
 
+use crate::guards::Guards;
+
 use super::{
     MOST_RATE, engine::Limits, error::LoadError, schedule::Gaps, shape::Shape, target::Asked,
     trace_file::Trace,
@@ -51,8 +53,11 @@ pub struct LoadArgs {
     /// Where the requests go: http://HOST:PORT/PATH; https is not supported
     #[arg(value_name = "URL")]
     url: String,
-    /// Requests per second: all the time, or at the begin of a ramp, at a day's low, between bursts
-    #[arg(long, value_parser = parse_rate, required_unless_present = "trace", conflicts_with = "trace")]
+    /// Requests per second, 200 or 200/s: all the time, or at the begin of a ramp, at a day's low, between bursts
+    #[arg(
+        long, visible_alias = "intensity", value_parser = parse_rate,
+        required_unless_present = "trace", conflicts_with = "trace"
+    )]
     rate: Option<f64>,
     /// Go from --rate to this rate evenly over the whole duration
     #[arg(long, value_name = "RATE", value_parser = parse_rate, requires = "rate", group = "shape")]
@@ -114,6 +119,12 @@ pub struct LoadArgs {
     /// Append what was asked and achieved to this file, as one JSON line
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// A name of your own for it: told with everything that is told of it
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    /// What ends it early.
+    #[command(flatten)]
+    pub guards: Guards,
     /// End when standard input does: tie the load to the program that started it
     #[arg(long)]
     pub until_stdin_closes: bool,
@@ -163,6 +174,14 @@ impl LoadArgs {
         })
     }
 
+    /// Whether it can be asked for, as far as this can be told without asking anybody. Reads the trace, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::plan`], and when the request cannot be sent as it is.
+    pub fn check(&self) -> Result<(), LoadError> {
+        self.plan()?.asked.check()
+    }
+
     fn shape(&self) -> Result<Shape, LoadError> {
         if let Some(path) = &self.trace {
             return Ok(Shape::Trace(Trace::read(path)?));
@@ -210,7 +229,8 @@ impl LoadArgs {
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
-    match text.trim().parse::<f64>() {
+    let text = text.trim();
+    match text.strip_suffix("/s").unwrap_or(text).parse::<f64>() {
         Ok(rate) if (0.0..=MOST_RATE).contains(&rate) => Ok(rate),
         Ok(_) => Err(format!("it must be at least 0 and at most {MOST_RATE} requests/s")),
         Err(_) => Err("it is no number of requests per second".to_owned()),
@@ -261,6 +281,7 @@ mod tests {
     fn every_shape_can_be_asked_for() {
         let shape = |arguments: &str| plan(&format!("{arguments} --duration 1s")).unwrap().shape;
         assert_eq!(shape("--rate 5"), Shape::Constant { rate: 5.0 });
+        assert_eq!(shape("--intensity 5.5/s"), Shape::Constant { rate: 5.5 });
         assert_eq!(shape("--rate 5 --ramp-to 0"), Shape::Ramp { from: 5.0, to: 0.0 });
         assert_eq!(
             shape("--rate 5 --diurnal-to 50.5 --period 2m"),
@@ -282,6 +303,7 @@ mod tests {
             ("--rate 1000001 --duration 1s", "at most 1000000"),
             ("--rate NaN --duration 1s", "at least 0"),
             ("--rate many --duration 1s", "no number"),
+            ("--rate 5/min --duration 1s", "no number"),
             ("--rate 0 --duration 1s", "every rate is 0"),
             ("--rate 1 --duration 2h", "at most 1h"),
             ("--rate 1 --duration 1ms", "at least 100ms"),

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{
+    KIND,
     cli::Plan,
     engine::Outcome,
     schedule::Gaps,
@@ -31,8 +32,15 @@ pub struct Workload {
     pub kind: &'static str,
     /// Unique on this machine.
     pub id: String,
+    /// As its owner calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Where an injection is: `url`.
+    pub place: &'static str,
     /// The URL.
     pub target: String,
+    /// What is counted: `requests`.
+    pub unit: &'static str,
     /// Where it led.
     pub address: String,
     /// GET and so on.
@@ -59,9 +67,12 @@ pub struct Workload {
 impl Workload {
     /// What is about to begin.
     #[must_use]
-    pub fn new(plan: &Plan, target: &Target, now: UnixNanos) -> Self {
+    pub fn new(label: Option<String>, plan: &Plan, target: &Target, now: UnixNanos) -> Self {
         Self {
-            kind: "load",
+            kind: KIND,
+            label,
+            place: "url",
+            unit: "requests",
             id: format!("{}-{}", std::process::id(), now.0 / 1_000_000),
             target: target.url.clone(),
             address: target.address.to_string(),
@@ -122,6 +133,8 @@ pub struct Report {
     pub requested: u64,
     /// Requests that were sent.
     pub sent: u64,
+    /// The same, by the name that it has for every kind of injection.
+    pub achieved: u64,
     /// Requests that were answered.
     pub answered: u64,
     /// Due, per second.
@@ -144,13 +157,16 @@ pub struct Report {
     pub each_second: Vec<Second>,
     /// Why it ended.
     pub ending: Ending,
+    /// What the guard saw that stopped it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<String>,
 }
 
 impl Report {
     /// Sums up.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 requests")]
-    pub fn new(workload: Workload, outcome: &Outcome) -> Self {
+    pub fn new(workload: Workload, outcome: &Outcome, guard: Option<String>) -> Self {
         let Outcome { tally, sending, ending } = outcome;
         let lasted = sending.as_secs_f64();
         let per_second = |count: u64| if lasted > 0.0 { count as f64 / lasted } else { 0.0 };
@@ -161,6 +177,7 @@ impl Report {
             duration_seconds: lasted,
             requested: tally.requested,
             sent: tally.sent,
+            achieved: tally.sent,
             answered: tally.answered,
             requested_rate: per_second(tally.requested),
             sent_rate: per_second(tally.sent),
@@ -172,6 +189,7 @@ impl Report {
             send_error_seconds: Percentiles::of(&tally.send_error),
             each_second: tally.seconds.clone(),
             ending: *ending,
+            guard,
         }
     }
 }
@@ -222,7 +240,8 @@ impl fmt::Display for Report {
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 requests")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Workload { target, method, duration_requested_seconds, .. } = &self.workload;
-        writeln!(f, "load on {method} {target}: {}", self.ending)?;
+        let guard = self.guard.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        writeln!(f, "load on {method} {target}: {}{guard}", self.ending)?;
         writeln!(f, "  requested   {} requests, {:.1}/s", self.requested, self.requested_rate)?;
         writeln!(f, "  sent        {} requests, {:.1}/s", self.sent, self.sent_rate)?;
         write!(
@@ -279,6 +298,9 @@ mod tests {
         Workload {
             kind: "load",
             id: "1-1".to_owned(),
+            label: None,
+            place: "url",
+            unit: "requests",
             target: "http://localhost/".to_owned(),
             address: "127.0.0.1:80".to_owned(),
             method: "GET".to_owned(),
@@ -294,7 +316,7 @@ mod tests {
     }
 
     fn report(tally: Tally, ending: Ending) -> Report {
-        Report::new(workload(), &Outcome { tally, sending: Duration::from_secs(120), ending })
+        Report::new(workload(), &Outcome { tally, sending: Duration::from_secs(120), ending }, None)
     }
 
     #[test]

@@ -111,6 +111,12 @@ impl ResponseParser {
         }
     }
 
+    /// How many bytes it keeps: of a head whose end has not come, at most [`MOST_HEAD`].
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.head.len()
+    }
+
     /// The stream has ended.
     #[must_use]
     pub fn end(&self) -> AtEnd {

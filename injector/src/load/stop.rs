@@ -1,12 +1,13 @@
-//! Who may end a load before its time: signals, and the end of standard input.
+//! Who may end a load before its time: signals, guards, and the end of standard input.
 //!
 //! Must not know what a load is.
 
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
+        mpsc,
     },
     thread,
 };
@@ -14,15 +15,19 @@ use std::{
 use nix::sys::signal::{SigSet, Signal};
 
 use super::error::LoadError;
-use crate::report::Ending;
+use crate::{guards::Guards, process::sources::Event, report::Ending};
 
 const NOBODY: u8 = 0;
 const SIGNAL: u8 = 1;
 const STDIN: u8 = 2;
+const GUARD: u8 = 3;
 
 /// Tells whether somebody asked for the end. Cheap to ask.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicU8>);
+pub struct Stop {
+    who: Arc<AtomicU8>,
+    guard: Arc<OnceLock<String>>,
+}
 
 impl Stop {
     /// Listens for SIGINT, SIGTERM and SIGHUP from now on. To be called before other threads are started: they inherit
@@ -54,18 +59,40 @@ impl Stop {
         });
     }
 
+    /// Listens to guards too.
+    pub fn on_guards(&self, guards: &Guards) {
+        let (events, tripped) = mpsc::channel();
+        guards.watch(&events);
+        let told = self.clone();
+        thread::spawn(move || {
+            for event in tripped {
+                if let Event::Guard(reason) = event {
+                    let _ = told.guard.set(reason);
+                    told.ask(GUARD);
+                }
+            }
+        });
+    }
+
     /// The first one who asks is told.
     fn ask(&self, who: u8) {
-        let _ = self.0.compare_exchange(NOBODY, who, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.who.compare_exchange(NOBODY, who, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// Why to end, if anybody asked.
     #[must_use]
     pub fn asked(&self) -> Option<Ending> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.who.load(Ordering::Acquire) {
             SIGNAL => Some(Ending::Interrupted),
             STDIN => Some(Ending::StdinClosed),
+            GUARD => Some(Ending::Guarded),
             _ => None,
         }
+    }
+
+    /// What a guard saw, where one asked.
+    #[must_use]
+    pub fn guard(&self) -> Option<String> {
+        self.guard.get().cloned()
     }
 }

@@ -30,6 +30,16 @@ pub struct Asked {
     pub body: Option<String>,
 }
 
+impl Asked {
+    /// Whether it can be sent, if there is somebody to send it to.
+    ///
+    /// # Errors
+    /// When the URL is not one of plain HTTP, or a header cannot be sent.
+    pub fn check(&self) -> Result<(), LoadError> {
+        render(self, &parse(&self.url)?).map(drop)
+    }
+}
+
 /// A request, ready to send.
 #[derive(Debug, Clone)]
 pub struct Target {

@@ -64,7 +64,8 @@ impl Acting {
         let now = clocks::monotonic();
         let past = now.saturating_sub(self.reading.monotonic).as_secs_f64();
         let in_force = self.act.in_force()?;
-        let amount = self.reading.amount + past * 0.5 * (self.in_force + in_force);
+        let looked_at = || self.reading.amount + past * 0.5 * (self.in_force + in_force);
+        let amount = self.act.given().unwrap_or_else(looked_at);
         (self.reading, self.in_force) = (Reading { monotonic: now, amount }, in_force);
         Ok(self.reading)
     }

@@ -6,6 +6,8 @@ use std::io::{self, BufRead, Read};
 
 use serde::{Deserialize, Serialize};
 
+use crate::campaign::{Plan, cli::Campaign};
+
 /// The longest line read: a body's length, where every character is escaped.
 const LONGEST: u64 = 4 << 20;
 
@@ -19,6 +21,15 @@ pub struct Order {
 }
 
 impl Order {
+    /// The campaign that it comes to, which nobody has judged yet.
+    ///
+    /// # Errors
+    /// A sentence, where the text is no campaign.
+    pub fn campaign(&self) -> Result<Campaign, Vec<String>> {
+        let plan = Plan::parse(&self.campaign).map_err(|problem| vec![problem])?;
+        Ok(Campaign::of(plan, self.seed))
+    }
+
     /// Reads the line.
     ///
     /// # Errors

@@ -63,6 +63,19 @@ fn the_end_of_standard_input_ends_it_when_asked_for() {
 }
 
 #[test]
+fn a_guard_ends_it_and_says_why() {
+    let server = Server::start(|_, _| Reply::keep(OK));
+    // Nobody listens there any more.
+    let gone = Server::start(|_, _| Reply::keep(OK)).url();
+    let guard = format!("--probe {gone} --probe-within 1s --probe-misses 1");
+    let (code, report) = start(&server.url(), &format!("--rate 100 --duration 1m {guard}")).end();
+    assert_eq!((code, report["ending"].as_str()), (Some(10), Some("guarded")), "{report}");
+    assert!(report["guard"].as_str().unwrap().contains("missed"), "{report}");
+    let refused = command(&server.url(), "--rate 1 --duration 1s --min-memory 1e18B").output().unwrap();
+    assert_eq!(refused.status.code(), Some(9), "{refused:?}");
+}
+
+#[test]
 fn json_lines_and_the_log_hold_the_ground_truth() {
     let server = Server::start(|_, _| Reply::keep(OK));
     let folder = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its tests do")]
 
 mod bandwidth;
+mod competition;
 #[allow(dead_code, reason = "it serves the kill loop too")]
 mod container;
 mod delay;

@@ -11,6 +11,7 @@ mod fake_resctrl;
 mod fake_runtimes;
 mod fake_tree;
 mod files;
+mod workload;
 
 use std::{
     cell::RefCell,
@@ -32,6 +33,8 @@ use fake_node::{
 use fake_resctrl::FakeResctrl;
 use fake_runtimes::{FakeRuntimes, Runtime};
 use fake_tree::FakeTree;
+
+pub use workload::{campaign, response, trace};
 
 thread_local! {
     static NODES: RefCell<[FakeNode; 2]> = RefCell::new([FakeNode::new(&V1), FakeNode::new(&V2)]);

@@ -66,6 +66,21 @@ fn spans() {
 }
 
 #[test]
+fn campaigns() {
+    each("campaign", ballast_fuzz::campaign);
+}
+
+#[test]
+fn traces_of_rates() {
+    each("trace", ballast_fuzz::trace);
+}
+
+#[test]
+fn services_answers() {
+    each("response", ballast_fuzz::response);
+}
+
+#[test]
 fn cadvisor_pages() {
     each("cadvisor", ballast_fuzz::cadvisor);
 }

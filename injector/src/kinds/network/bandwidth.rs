@@ -1,12 +1,23 @@
-//! Less bandwidth: a limit of Ballast's own kind on the container's veth, for a while.
+//! Less bandwidth: a limit of Ballast's own kind on the container's veth, for a while, or traffic that competes for it.
 //!
 //! Must not know who else sets such limits; whose are in force before is put in force again, unless it was changed meanwhile.
 
+use std::time::Duration;
+
 use ballast_api::{BitsPerSecond, EgressIngress, Limit};
-use ballast_kernel::{Interface, NetworkControl, network};
+use ballast_kernel::{
+    Interface, NetworkControl,
+    network::{self, SMALLEST_RATE_BITS_PER_SECOND, VethEnd},
+};
 use clap::Args;
 
-use super::{Direction, claim::Claim, interface_of};
+use super::{
+    Direction,
+    claim::Claim,
+    competition::{Competition, Flow},
+    frames::Lane,
+    interface_of,
+};
 use crate::{
     error::InjectorError,
     intensity::{Basis, Intensity, InvalidIntensity},
@@ -20,14 +31,20 @@ type Limits = EgressIngress<Limit<BitsPerSecond>>;
 /// Options of the kind `net-bandwidth`.
 #[derive(Debug, Clone, Args)]
 pub struct NetBandwidth {
-    /// What is left to the target: 10Mbit/s, or 25% of the limit of Ballast that is in force
+    /// What is left to the target: 10Mbit/s, or 25% of the limit of Ballast that is in force; with --traffic, what is sent
     ///
-    /// At least 100 kbit/s, and less than a limit that is in force. Frames count with their Ethernet header.
+    /// At least 100 kbit/s, and, but for traffic, less than a limit that is in force. Frames count with their Ethernet header.
     #[arg(long, value_name = "RATE|PERCENT", allow_hyphen_values = true, value_parser = intensity)]
     pub intensity: Intensity,
     /// Which way it is held to that, seen from the target
     #[arg(long, value_enum, default_value_t)]
     pub direction: Direction,
+    /// Set no limit, but send so much over the same veth, as a neighbour would that shares the link
+    ///
+    /// Each way that is concerned at this rate, through the queue and the limit that are there for the target's own traffic.
+    /// What that queue does not take is missing in what is reported as achieved. The target's processes receive nothing of it.
+    #[arg(long)]
+    pub traffic: bool,
 }
 
 fn intensity(text: &str) -> Result<Intensity, InvalidIntensity> {
@@ -37,6 +54,9 @@ fn intensity(text: &str) -> Result<Intensity, InvalidIntensity> {
 impl Kind for NetBandwidth {
     fn prepare(&self, situation: &Situation<'_>) -> Result<Prepared, InjectorError> {
         let interface = interface_of(situation)?;
+        if self.traffic {
+            return self.competing(interface, situation.duration);
+        }
         let claim = Claim::take("limits", interface)?;
         let control = NetworkControl::new(interface);
         let before = control.limit()?;
@@ -76,6 +96,42 @@ impl Kind for NetBandwidth {
 }
 
 impl NetBandwidth {
+    fn competing(&self, interface: Interface, duration: Duration) -> Result<Prepared, InjectorError> {
+        let before = NetworkControl::new(interface).limit()?;
+        let resolved = self.direction.of(before).into_iter().map(|limit| self.sent_beside(limit));
+        let resolved = resolved.collect::<Result<Vec<_>, _>>()?;
+        let ends = VethEnd::both(PROC.as_ref(), interface)?;
+        let ways = [(&ends.egress, &ends.ingress), (&ends.ingress, &ends.egress)];
+        let ways = self.direction.of(EgressIngress { egress: ways[0], ingress: ways[1] });
+        let flows = ways
+            .into_iter()
+            .zip(&resolved)
+            .map(|((from, to), (rate, _))| Ok(Flow { lane: Lane::open(from, to)?, bits_per_second: *rate }));
+        let flows = flows.collect::<Result<Vec<_>, InjectorError>>()?;
+        let details =
+            [("direction", serde_json::json!(self.direction)), ("traffic", serde_json::json!(true))];
+        Ok(Prepared {
+            dose: Dose {
+                kind: "net-bandwidth",
+                intensity: self.intensity.to_string(),
+                intensity_basis: resolved.first().map_or(Basis::Absolute, |(_, basis)| *basis),
+                unit: Unit::BitsPerSecond,
+                requested: resolved.iter().map(|(rate, _)| rate).sum(),
+                target_limit: self.direction.of(before).into_iter().filter_map(amount).reduce(f64::min),
+                details: details.into(),
+            },
+            work: Work::Act(Box::new(Competition::new(flows, duration))),
+        })
+    }
+
+    /// The rate of the traffic beside a limit in force.
+    fn sent_beside(&self, limit: Limit<BitsPerSecond>) -> Result<(f64, Basis), InvalidIntensity> {
+        let (asked, basis) = self.left_of(limit)?;
+        let least = SMALLEST_RATE_BITS_PER_SECOND;
+        let too_little = InvalidIntensity::TooLittle { asked, least, unit: Unit::BitsPerSecond };
+        if asked < least { Err(too_little) } else { Ok((asked, basis)) }
+    }
+
     /// The rate that is left of a limit in force.
     fn left_of(&self, limit: Limit<BitsPerSecond>) -> Result<(f64, Basis), InvalidIntensity> {
         self.intensity.resolve(Unit::BitsPerSecond, amount(limit), None)
@@ -173,7 +229,7 @@ mod tests {
     }
 
     fn asked(text: &str, direction: Direction) -> NetBandwidth {
-        NetBandwidth { intensity: intensity(text).unwrap(), direction }
+        NetBandwidth { intensity: intensity(text).unwrap(), direction, traffic: false }
     }
 
     #[test]
@@ -189,6 +245,13 @@ mod tests {
         assert!(asked("25%", Direction::Both).wanted(before).is_err());
         assert!(asked("25%", Direction::Ingress).wanted(before).is_err());
         assert_eq!(asked("25%", Direction::Egress).wanted(before).unwrap().egress, at(5e6));
+    }
+
+    #[test]
+    fn traffic_is_a_share_of_the_limit_and_not_too_little() {
+        let sent = |text: &str, limit| asked(text, Direction::Both).sent_beside(limit).map(|(rate, _)| rate);
+        assert_eq!((sent("150%", at(20e6)), sent("5Mbit/s", Limit::Max)), (Ok(30e6), Ok(5e6)));
+        assert!(sent("50%", Limit::Max).is_err() && sent("99kbit/s", Limit::Max).is_err());
     }
 
     #[test]

@@ -116,7 +116,9 @@ impl Ports {
             _ => {}
         }
         tap.enabled(true)?;
-        Ok(Self { tap, out: sender(index)? })
+        let out = sender(index, Some(DETOUR_MARK))?;
+        setsockopt(&out, SndBufForce, &SEND_BUFFER_BYTES)?;
+        Ok(Self { tap, out })
     }
 
     fn work(self, mut line: Line, stopped: &PipeReader) {
@@ -160,12 +162,11 @@ impl Ports {
 }
 
 /// A socket that sends frames out of the interface with this index, and receives none.
-fn sender(index: u32) -> io::Result<OwnedFd> {
+pub(super) fn sender(index: u32, mark: Option<u32>) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC;
     // Without a protocol: nothing is received.
     let out = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
-    setsockopt(&out, Mark, &DETOUR_MARK)?;
-    setsockopt(&out, SndBufForce, &SEND_BUFFER_BYTES)?;
+    mark.map_or(Ok(()), |mark| setsockopt(&out, Mark, &mark))?;
     let mut addresses = getifaddrs()?.filter_map(|interface| interface.address);
     let address = addresses.find_map(|address| {
         address.as_link_addr().copied().filter(|address| usize::try_from(index) == Ok(address.ifindex()))

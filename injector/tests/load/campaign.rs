@@ -1,0 +1,144 @@
+//! A changed workload as a part of a campaign: it happens, is in the ground truth, and ends with the campaign.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use ballast_injector::clocks;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use crate::{
+    server::{OK, Reply, Server},
+    support::{PROGRAM, count, number},
+};
+
+/// Longer than anything here takes on any machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn pause(time: Duration) {
+    clocks::sleep_until(clocks::monotonic() + time);
+}
+
+/// 200 requests/s of the service, uniform, from the campaign's begin on.
+fn campaign(folder: &Path, server: &Server, duration: &str) -> Command {
+    let file = folder.join("campaign.toml");
+    let load = format!(
+        "name = \"busy\"\nduration = \"1m\"\n\
+         [[injection]]\nat = \"0s\"\nkind = \"load\"\nurl = \"{}\"\nintensity = \"200/s\"\n\
+         duration = \"{duration}\"\noptions = {{ gaps = \"uniform\", header = [\"X-A: 1\", \"X-B: 2\"] }}\n",
+        server.url()
+    );
+    fs::write(&file, load).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.arg("campaign").arg(file).args(["--json", "--until-stdin-closes"]);
+    command.arg("--state-dir").arg(folder.join("state")).arg("--log").arg(folder.join("truth.jsonl"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+fn truth(folder: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join("truth.jsonl")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_planned_load_happens_and_is_the_ground_truth() {
+    let server = Server::start(|_, head| {
+        assert!(head.contains("X-A: 1\r\n") && head.contains("X-B: 2\r\n"), "{head}");
+        Reply::keep(OK)
+    });
+    let folder = tempfile::tempdir().unwrap();
+    // Standard input stays open: it is the child's.
+    let child = campaign(folder.path(), &server, "1s").spawn().unwrap();
+    let (code, told) = ended(child);
+    assert_eq!(code, Some(0), "{told:?}");
+    let events: Vec<_> = told.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["started", "ended", "campaign_ended"]);
+    assert_eq!((&told[2]["completed"], &told[2]["failed"]), (&Value::from(1), &Value::from(0)));
+    let [line] = truth(folder.path()).try_into().unwrap();
+    let text = |key: &str| line[key].as_str().unwrap().to_owned();
+    let who = ["label", "kind", "place", "target", "shape", "unit", "ending"].map(text);
+    assert_eq!(who, ["busy#1", "load", "url", &server.url(), "constant", "requests", "completed"]);
+    assert_eq!((count(&line["requested"]), number(&line["rate"])), (200, 200.0));
+    assert_eq!(count(&line["achieved"]), count(&line["sent"]));
+    assert_eq!(usize::try_from(count(&line["achieved"])).unwrap(), server.requests());
+    let lasted = count(&line["ended_unix_nanos"]) - count(&line["started_unix_nanos"]);
+    assert_eq!(lasted, 1_000_000_000);
+    assert!(!folder.path().join("state").exists(), "a load has nothing to take back");
+}
+
+/// Waits until it has ended with standard input still open; its exit code and all that it said.
+fn ended(mut child: Child) -> (Option<i32>, Vec<Value>) {
+    let _stdin = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (output.status.code(), lines)
+}
+
+#[test]
+fn whatever_ends_the_campaign_ends_the_load() {
+    let server = Server::start(|_, _| Reply::keep(OK));
+    for (asked, code) in [(Some(Signal::SIGINT), Some(7)), (Some(Signal::SIGKILL), None), (None, Some(0))] {
+        let folder = tempfile::tempdir().unwrap();
+        let before = server.requests();
+        let mut child = campaign(folder.path(), &server, "10m").spawn().unwrap();
+        await_true("it has begun", || server.requests() > before);
+        match asked {
+            Some(signal) => kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap(),
+            None => drop(child.stdin.take()),
+        }
+        let (ended, told) = ended(child);
+        assert_eq!(ended, code, "{asked:?}: {told:?}");
+        // The load outlives a campaign that is killed for a moment, and writes its line last.
+        await_true("it is in the ground truth", || !truth(folder.path()).is_empty());
+        let sent = server.requests();
+        pause(Duration::from_millis(300));
+        assert_eq!(server.requests(), sent, "{asked:?}: requests go on");
+        let [line] = truth(folder.path()).try_into().unwrap();
+        assert_eq!(line["ending"], "stdin_closed", "{asked:?}");
+    }
+}
+
+fn await_true(what: &str, condition: impl Fn() -> bool) {
+    let end = clocks::monotonic() + PATIENCE;
+    while !condition() {
+        assert!(clocks::monotonic() < end, "not in time: {what}");
+        pause(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn as_many_injections_as_are_allowed_are_judged_and_shown() {
+    let random = "--random --kinds pause --targets a --each 1s --mean-gap 1800ms --overlap --duration 1day";
+    let output =
+        Command::new(PROGRAM).arg("campaign").args(random.split(' ')).arg("--dry-run").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines = String::from_utf8(output.stdout).unwrap().lines().count();
+    // 48,000 expected, with a deviation of 220.
+    assert!((46_000..50_000).contains(&lines), "{lines}");
+}
+
+#[test]
+fn a_dry_run_shows_it_and_asks_nobody() {
+    let server = Server::start(|_, _| Reply::keep(OK));
+    let folder = tempfile::tempdir().unwrap();
+    let output = campaign(folder.path(), &server, "1s").arg("--dry-run").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&line["kind"], &line["place"]), (&Value::from("load"), &Value::from("url")));
+    assert_eq!((&line["url"], &line["intensity"]), (&Value::from(server.url()), &Value::from("200/s")));
+    let random =
+        ["--random", "--kinds", "load=50..500", "--url", &server.url(), "--duration", "10m", "--dry-run"];
+    let output = Command::new(PROGRAM).arg("campaign").args(random).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().count() > 5 && text.contains(&format!("url {}", server.url())), "{text}");
+    assert_eq!(server.connections(), 0);
+}

@@ -1,0 +1,4 @@
+//! Fuzzes [`ballast_fuzz::response`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: ballast_fuzz::confine::confine(), |bytes: &[u8]| ballast_fuzz::response(bytes));
