@@ -56,9 +56,12 @@ KINDS = {
     "cpu": Scene(lambda: ["compute"], "--target {name} --intensity 95%", lambda group: group.limit_cpu(0.5)),
     "llc": Scene(lambda: ["chase", str(chased_bytes())], "--beside {name} --intensity 100%"),
     "membw": Scene(lambda: ["stream"], "--beside {name} --intensity 100%"),
-    "memory": Scene(lambda: ["cached", FOLDER], "--target {name} --intensity 80%", lambda group: group.limit_memory(48 * MIB)),
-    "disk": Scene(lambda: ["sync", FOLDER], "--target {name} --intensity 100%",
-                  lambda group: group.limit_writes(disk_of(FOLDER), 8_000_000)),
+    # The cached file is in use, so that the injector takes it for what nobody can take; the kernel can, and kills nobody.
+    "memory": Scene(lambda: ["cached", FOLDER], "--target {name} --intensity 80% --allow-oom",
+                    lambda group: group.limit_memory(48 * MIB)),
+    # More than the limit lets through, so that some of its requests always wait, and the victim's behind them.
+    "disk": Scene(lambda: ["sync", FOLDER], "--target {name} --intensity 200%",
+                  lambda group: group.limit_writes(disk_of(FOLDER), 6_000_000)),
     # A response of 32 KiB, twenty times a second, are 5 Mbit/s.
     "net-bandwidth": Scene(lambda: ["ask", ANSWERED_AT, str(32 << 10)], "--target {name} --intensity 8Mbit/s", has_network=True),
     "net-delay": Scene(lambda: ["ask", ANSWERED_AT, "128"], "--target {name} --intensity 20ms", has_network=True),
