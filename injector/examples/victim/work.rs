@@ -19,8 +19,8 @@ use crate::network::Asker;
 
 const COMPUTE: Duration = Duration::from_micros(500);
 
-/// How much of its set a chase visits in a task: all of it comes again in every second one.
-const CHASED_PART: usize = 2;
+/// How often a chase visits all of its set in a task: some milliseconds, of which an interruption is a small part.
+const ROUNDS: usize = 4;
 const LINE_BYTES: usize = 64;
 
 /// A set that no cache holds.
@@ -77,21 +77,25 @@ impl Work {
         })
     }
 
-    /// From one task's beginning to the next one's: at least ten times what it takes alone.
-    pub(crate) fn each(&self) -> Duration {
-        Duration::from_millis(match self {
+    /// From one task's beginning to the next one's: at least ten times what it takes alone. `None` when one follows the other
+    /// without a rest: after a few milliseconds a cache that is shared with strangers holds nothing of the set any more,
+    /// whether or not anybody injects anything.
+    pub(crate) fn each(&self) -> Option<Duration> {
+        let millis = match self {
+            Self::Chase { .. } => return None,
             Self::Stream { .. } => 5,
-            Self::Compute | Self::Chase { .. } | Self::Cached { .. } => 10,
+            Self::Compute | Self::Cached { .. } => 10,
             Self::Sync { .. } => 40,
             Self::Ask(_) => 50,
-        })
+        };
+        Some(Duration::from_millis(millis))
     }
 
     pub(crate) fn once(&mut self) -> io::Result<()> {
         match self {
             Self::Compute => compute(),
             Self::Chase { next, at } => {
-                for _ in 0..next.len() / CHASED_PART {
+                for _ in 0..ROUNDS * next.len() {
                     *at = next[*at].0;
                 }
             }
