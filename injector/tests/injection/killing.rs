@@ -145,10 +145,10 @@ fn a_worker_without_supervisor_and_janitor_ends_by_itself() {
 #[test]
 fn a_stopped_supervisor_does_not_prolong_the_load() {
     let Some(stage) = Stage::set("frozen") else { return };
-    let running = stage.inject("0.3", "500ms", &[]);
+    let running = stage.inject("0.3", "1s", &[]);
     let pids = running.pids();
     signal(pids[0], Signal::SIGSTOP);
-    pause(Duration::from_millis(700));
+    pause(Duration::from_millis(1200));
     let usage = stage.cpu().counters().unwrap().usage;
     pause(Duration::from_millis(300));
     assert_eq!(stage.cpu().counters().unwrap().usage, usage);
@@ -160,7 +160,8 @@ fn a_stopped_supervisor_does_not_prolong_the_load() {
 #[test]
 fn restore_leaves_running_injections_alone() {
     let Some(stage) = Stage::set("alone") else { return };
-    let running = stage.inject("0.3", "1s", &[]);
+    // On a slow machine, a start takes its time.
+    let running = stage.inject("0.3", "3s", &[]);
     let pids = running.pids();
     let restored = stage.restore();
     assert_eq!(restored["running"], serde_json::json!([running.started["id"]]), "{restored}");

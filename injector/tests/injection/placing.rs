@@ -50,9 +50,9 @@ fn a_paused_target_stands_still_and_goes_on() {
     let mut late = f64::INFINITY;
     for _ in 0..3 {
         let running = stage.start(&["pause", "--target"], "1s", &[]);
-        pause(Duration::from_millis(200));
+        pause(Duration::from_millis(100));
         let before = used();
-        pause(Duration::from_millis(500));
+        pause(Duration::from_millis(400));
         assert_eq!(used(), before, "it was paused");
         let ended = running.end();
         assert_eq!((ended.code, &ended.report["ending"]), (Some(0), &Value::from("completed")));

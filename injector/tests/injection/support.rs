@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-injector");
 
-/// The worker of an injection that has none: no process of that id can be.
+/// The worker of an injection that has none, or of one that is over: no process of that id can be.
 pub(crate) const NOBODY: u32 = i32::MAX.cast_unsigned();
 
 /// Loads of several tests at once would take each other's CPU time.
@@ -205,9 +205,10 @@ impl Running {
         let started: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(started["event"], "started", "{line}");
         let of = |role: &str| children_of(supervisor.id()).into_iter().find(|child| has_role(*child, role));
-        // For a moment after its start a process has no command line yet.
-        await_true("the janitor is there", || of("janitor").is_some(), || line.clone());
-        let (worker, janitor) = (of("worker").unwrap_or(NOBODY), of("janitor").unwrap());
+        // For a moment after its start a process has no command line yet; and a short injection may be over by now.
+        let is_over = || !is_alive(supervisor.id());
+        await_true("the janitor is there", || of("janitor").is_some() || is_over(), || line.clone());
+        let [worker, janitor] = ["worker", "janitor"].map(|role| of(role).unwrap_or(NOBODY));
         Self { supervisor, worker, janitor, output, started }
     }
 

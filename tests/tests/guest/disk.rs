@@ -62,6 +62,8 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# As systemd does; what Ballast needs, it enables itself.
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 mount -t tmpfs run /run
 exec </dev/null >/dev/ttyS1 2>/dev/ttyS0
 stty -opost </dev/ttyS1
@@ -77,7 +79,8 @@ pub(crate) fn make(folder: &Path, kernel: &Kernel, suites: &[Suite]) {
     copy_tree(&kernel.modules, &first.join(modules), &|path| is_driver_of_disk(path));
     archive(&first, &folder.join(FIRST));
     let suites_run: String = suites.iter().map(run).collect();
-    user_space(&root, &format!("{INIT}{suites_run}echo {OVER}\nsync\npoweroff -f\n"), &["sys", "run", "tmp"]);
+    let init = format!("{INIT}{suites_run}echo {OVER}\nsync\npoweroff -f\n");
+    user_space(&root, &init, &["sys", "run", "tmp", "var/tmp"]);
     copy_tree(&kernel.modules, &root.join(modules), &|_| true);
     let tools = PROGRAMS.iter().map(|name| which(name).unwrap());
     let tests = suites.iter().map(|suite| suite.program.clone());

@@ -15,8 +15,8 @@ use std::time::Duration;
 use machine::Machine;
 use suites::Suite;
 
-/// 205 s were measured on an idle machine, 5 of them for booting, without hardware support. A busy one may take several
-/// times as long, and is not what is judged.
+/// 205 s were measured on an idle machine, 5 of them for booting, without hardware support, and 205 more on a busy one for
+/// the injector's suites of cgroups. A busy one may take several times as long, and is not what is judged.
 const LONGEST_RUN: Duration = Duration::from_secs(30 * 60);
 /// The longest test took 50 s there, in which nothing is said: who is silent for so long does not work any more.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5 * 60);

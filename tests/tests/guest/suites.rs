@@ -10,7 +10,7 @@ use std::{
 use cargo_metadata::{Message, TargetKind};
 
 /// The folder of each suite's package, its name there, and which of its tests are left out.
-const SUITES: [(&str, &str, &[&str]); 8] = [
+const SUITES: [(&str, &str, &[&str]); 10] = [
     // The longer one of two with the same measurement stays.
     ("env-server/kernel", "real_cgroups", &["a_busy_process_gets_its_quota_and_no_more"]),
     ("env-server/kernel", "real_disks", &[]),
@@ -22,6 +22,22 @@ const SUITES: [(&str, &str, &[&str]); 8] = [
     ("env-server", "lives", &[]),
     // Where netem is; the relay is for kernels without it.
     ("injector", "network", &["relay", "bandwidth", "netem_where_there_is_none"]),
+    // Without doses and schedules: emulated processors keep none exactly. The floor needs more memory than there is.
+    (
+        "injector",
+        "injection",
+        &[
+            "what_is_planned_happens",
+            "a_free_running_dose",
+            "a_busy_target",
+            "a_percentage_is_of_the_limit",
+            "a_rate_of_memory_traffic",
+            "a_percentage_of_memory_traffic",
+            "a_part_of_the_cache",
+            "the_floor",
+        ],
+    ),
+    ("injector", "kill_loop", &[]),
     // Not crash_points: some hundred starts of the program, each followed by ptrace, would take a quarter of an hour here.
 ];
 
