@@ -34,7 +34,7 @@ use super::{
 };
 use crate::campaign::{
     Scheduled,
-    cli::{Campaign, judged},
+    cli::{Campaign, CampaignArgs},
 };
 
 /// How long an answer waits for the end that it asked for: less than a client waits for the answer.
@@ -50,6 +50,8 @@ pub(super) struct Served {
     /// The node's name.
     pub(super) node: Arc<str>,
     pub(super) rules: Arc<Rules>,
+    /// As a campaign's process will have them.
+    pub(super) arguments: Arc<CampaignArgs>,
     pub(super) runner: Runner,
     /// Campaigns that run.
     pub(super) tasks: TaskTracker,
@@ -147,7 +149,7 @@ pub(super) async fn begin(
     let CampaignOrder { campaign, seed, lease_seconds, dry_run } = ballast_gate::json(request).await?;
     let lease = lease_of(lease_seconds)?;
     let order = Order { campaign, seed };
-    let campaign = taken(order.clone(), Arc::clone(&served.rules)).await?;
+    let campaign = served.judge(&order).await?;
     let schedule = campaign.schedule.iter().map(scheduled).collect();
     if dry_run {
         return Ok(Json(CampaignOutcome { state: None, schedule }));
@@ -259,6 +261,14 @@ pub(super) async fn render_metrics(State(served): State<Served>) -> impl IntoRes
 }
 
 impl Served {
+    async fn judge(&self, order: &Order) -> Result<Campaign, Refusal> {
+        let (order, rules, arguments) = (order.clone(), Arc::clone(&self.rules), Arc::clone(&self.arguments));
+        // Each injection is parsed as a command line: not on a thread that serves.
+        let judged = tokio::task::spawn_blocking(move || taken(&order, &rules, &arguments));
+        let judged = judged.await.map_err(|error| NodeError::Internal { detail: error.to_string() })?;
+        judged.map_err(|problems| NodeError::Invalid { problems }.into())
+    }
+
     async fn start(&self, number: u64, order: &Order, heard: watch::Receiver<Lease>) -> Result<(), Refusal> {
         match self.runner.start(order).await {
             Ok(started) => {
@@ -274,16 +284,14 @@ impl Served {
     }
 }
 
-/// The campaign, where all of it may be asked for here.
-async fn taken(order: Order, rules: Arc<Rules>) -> Result<Campaign, Refusal> {
-    // Each injection is parsed as a command line: not on a thread that serves.
-    let judged = tokio::task::spawn_blocking(move || {
-        let campaign = judged(&order.campaign, order.seed)?;
-        let problems = rules.problems(&campaign);
-        if problems.is_empty() { Ok(campaign) } else { Err(problems) }
-    });
-    let judged = judged.await.map_err(|error| NodeError::Internal { detail: error.to_string() })?;
-    judged.map_err(|problems| NodeError::Invalid { problems }.into())
+/// The campaign, where all of it may be asked for here. What the rules forbid is not looked at any further.
+fn taken(order: &Order, rules: &Rules, arguments: &CampaignArgs) -> Result<Campaign, Vec<String>> {
+    let campaign = order.campaign()?;
+    let mut problems = rules.problems(&campaign);
+    if problems.is_empty() {
+        problems = arguments.problems(&campaign);
+    }
+    if problems.is_empty() { Ok(campaign) } else { Err(problems) }
 }
 
 fn lease_of(seconds: f64) -> Result<Duration, Refusal> {

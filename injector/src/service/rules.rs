@@ -33,7 +33,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Every problem of a campaign that the command line would take, a sentence each.
+    /// Every problem of a campaign, a sentence each. To be asked before the command line's parser, which may read files.
     pub(super) fn problems(&self, campaign: &Campaign) -> Vec<String> {
         if campaign.schedule.len() > MOST_INJECTIONS {
             let injections = campaign.schedule.len();
@@ -46,6 +46,12 @@ impl Rules {
 
     fn problem(&self, injection: &Scheduled) -> Option<String> {
         let told = |problem: String| Some(format!("injection {}: {problem}", injection.number));
+        if injection.url.is_some() {
+            return told(
+                "requests are not sent for others: `ballast-injector load` sends them from where you are"
+                    .to_owned(),
+            );
+        }
         match (&injection.cgroup, injection.place) {
             (Some(cgroup), _) if !self.allow(cgroup) => {
                 return told(format!(
@@ -84,7 +90,11 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::cli::judged;
+    use crate::campaign::Plan;
+
+    fn campaign(text: &str) -> Campaign {
+        Campaign::of(Plan::parse(text).unwrap(), None)
+    }
 
     fn problems(keys: &str) -> Vec<String> {
         let rules = Rules {
@@ -92,7 +102,7 @@ mod tests {
             whole_node: false,
         };
         let text = format!("duration = '1m'\n[[injection]]\nat = '1s'\nduration = '2s'\n{keys}");
-        rules.problems(&judged(&text, None).unwrap())
+        rules.problems(&campaign(&text))
     }
 
     #[test]
@@ -105,6 +115,7 @@ mod tests {
             ("target = 'lab'", false),
             ("beside = 'lab/ab'", false),
             ("node = true", false),
+            ("url = 'http://127.0.0.1/'", false),
         ] {
             let problems = problems(&format!("kind = 'cpu'\nintensity = '0.1'\n{place}"));
             assert_eq!(problems.is_empty(), allowed, "{place}: {problems:?}");
@@ -133,7 +144,7 @@ mod tests {
         let rules = Rules { targets: vec!["shop".parse().unwrap()], whole_node: false };
         let text = "duration = '1day'\n[[random]]\nkinds = [{ kind = 'pause' }]\nplaces = [{ target = 'shop' }]\n\
                     mean_gap = '10s'\nduration = '100ms'\noverlap = true";
-        let problems = rules.problems(&judged(text, None).unwrap());
+        let problems = rules.problems(&campaign(text));
         assert!(problems[0].contains("at most 2000"), "{problems:?}");
     }
 }

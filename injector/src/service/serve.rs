@@ -109,6 +109,7 @@ async fn serve(
     let served = Served {
         node: node.as_str().into(),
         rules: Arc::new(settings.rules),
+        arguments: Arc::new(settings.judge),
         runner,
         tasks: tasks.clone(),
         document: Arc::default(),

@@ -15,7 +15,11 @@ use clap::{Args, Parser};
 use toml::{Table, Value};
 
 use super::rules::Rules;
-use crate::{cli::DEFAULT_STATE_DIR, guards::Guards};
+use crate::{
+    campaign::cli::CampaignArgs,
+    cli::{Cli, Command, DEFAULT_STATE_DIR},
+    guards::Guards,
+};
 
 /// Options of `serve`.
 #[derive(Debug, Clone, Args)]
@@ -63,6 +67,8 @@ pub(super) struct Settings {
     pub(super) state_dir: PathBuf,
     /// Options of each campaign's process.
     pub(super) campaign: Vec<String>,
+    /// The same, parsed, to judge injections by.
+    pub(super) judge: CampaignArgs,
 }
 
 /// For a parse of the file's keys and the flags together.
@@ -122,12 +128,15 @@ impl ServeArgs {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let campaign = self.campaign();
+        let judge = parsed(&campaign).map_err(|problem| vec![problem])?;
         Ok(Settings {
             listen: self.listen,
             access,
             rules: Rules { targets: self.targets.clone(), whole_node: self.whole_node },
             state_dir: self.state_dir.clone(),
-            campaign: self.campaign(),
+            campaign,
+            judge,
         })
     }
 
@@ -136,6 +145,16 @@ impl ServeArgs {
         arguments.push(format!("--state-dir={}", self.state_dir.display()));
         arguments.extend(self.log.as_ref().map(|log| format!("--log={}", log.display())));
         arguments
+    }
+}
+
+fn parsed(campaign: &[String]) -> Result<CampaignArgs, String> {
+    let words =
+        ["ballast-injector", "campaign", "--order"].into_iter().chain(campaign.iter().map(String::as_str));
+    match Cli::try_parse_from(words) {
+        Ok(Cli { command: Command::Campaign(arguments) }) => Ok(arguments),
+        Ok(_) => Err("the options of a campaign are those of something else".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -59,6 +59,13 @@ async fn what_may_not_be_asked_from_elsewhere_is_named() {
         (text(&format!("target = '{}'", stage.target()), "node = true"), "the node as a whole"),
         (text("'pause'", "'pause'\noptions = { log = '/etc/x' }"), "\"log\""),
         (text("'pause'", "'pause'\noptions = { 'threads=1 --log' = '/etc/x' }"), "injection 1"),
+        (
+            text(
+                &format!("target = '{}'", stage.target()),
+                "url = 'http://127.0.0.1/'\noptions = { trace = '/etc/shadow' }",
+            ),
+            "requests are not sent for others",
+        ),
         (text("'pause'", "'restore'"), "restore"),
         (text("'pause'", "'serve'"), "serve"),
         (text("duration = '1m'", "duration = '1m"), "TOML"),
