@@ -32,8 +32,13 @@ use crate::{error::InjectorError, intensity::Intensity, unit::Unit};
 /// How long a line counts as in use after it was touched.
 const IN_USE: Duration = Duration::from_millis(100);
 
-/// How much of the set is touched between two looks at the clock: a few microseconds.
-const BLOCK_BYTES: u64 = 16 << 10;
+/// How much of the set is touched between two looks at the clock: some microseconds.
+const BLOCK_BYTES: u64 = 64 << 10;
+
+/// At so many places of a block at once: one after the other, a processor waits for each line that is not in the cache, and a
+/// sweep takes so long that a busy neighbour's lines come again before they are driven out. Of 1 to 16, eight were the
+/// fastest: 2.2 ms for a cache of 32 MiB that holds all, not 3.1 with one. Of what it does not hold, four took half as long.
+const STREAMS: usize = 8;
 
 /// The kernel's shortest and the longest line there is; a word is shorter.
 const LINE_BYTES: std::ops::RangeInclusive<usize> = 8..=4096;
@@ -213,8 +218,14 @@ fn sweep(part: &mut [u64], line_bytes: usize, window: &Window, tally: &Tally) {
 
 /// Reads and changes the first word of each line.
 fn touch(block: &mut [u64], line_words: usize) {
-    for word in block.iter_mut().step_by(line_words.max(1)) {
-        *word = word.wrapping_add(1);
+    let line_words = line_words.max(1);
+    let stream_words = block.len().div_ceil(STREAMS).next_multiple_of(line_words);
+    for at in (0..stream_words).step_by(line_words) {
+        for stream in 0..STREAMS {
+            if let Some(word) = block.get_mut(stream * stream_words + at) {
+                *word = word.wrapping_add(1);
+            }
+        }
     }
     black_box(block);
 }
@@ -262,10 +273,13 @@ mod tests {
         let sweeper = Sweeper::new(&load);
         let parts: Vec<_> = sweeper.parts.iter().map(|part| part.lock().unwrap().len()).collect();
         assert_eq!(parts, [342 * 8, 342 * 8, 341 * 8]);
-        let mut block = vec![1; 20];
-        touch(&mut block, 8);
-        let touched: Vec<_> = (0..20).filter(|at| block[*at] == 2).collect();
-        assert_eq!(touched, [0, 8, 16]);
+        // No whole number of lines, and no whole number of lines for each stream.
+        for words in [0, 1, 20, 8 * 8, 8 * 8 * 3 + 1, 8192] {
+            let mut block = vec![1; words];
+            touch(&mut block, 8);
+            let touched: Vec<_> = (0..words).filter(|at| block[*at] == 2).collect();
+            assert_eq!(touched, (0..words).step_by(8).collect::<Vec<_>>());
+        }
     }
 
     #[test]
