@@ -21,7 +21,7 @@ use crate::support::pause;
 pub(crate) const HOST_ADDRESS: &str = "192.0.2.1";
 pub(crate) const CONTAINER_ADDRESS: &str = "192.0.2.2";
 /// The host's end of the container's veth.
-const VETH: &str = "veth-geo";
+pub(crate) const VETH: &str = "veth-geo";
 /// `IN6_ADDR_GEN_MODE_NONE`.
 const NO_ADDRESS: &str = "1";
 

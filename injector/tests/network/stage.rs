@@ -5,7 +5,7 @@ use std::process::Stdio;
 use ballast_kernel::NetworkControl;
 use nix::sys::signal::Signal;
 
-pub(crate) use crate::container::{CONTAINER_ADDRESS, HOST_ADDRESS, dump, mbits, run};
+pub(crate) use crate::container::{CONTAINER_ADDRESS, HOST_ADDRESS, VETH, dump, mbits, run};
 use crate::{
     container::{Container, as_a_host},
     support::{Ended, Running, Stage, signal},
