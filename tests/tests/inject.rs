@@ -85,14 +85,14 @@ async fn a_campaign_is_done_and_the_ground_truth_collected() {
         return;
     }
     let scene = Scene::set("done").await;
-    let log = scene.folder.path().join("truth.jsonl");
-    let more = ["--log", log.to_str().unwrap(), "--json"];
+    let truth = scene.folder.path().join("truth.jsonl");
+    let more = ["--truth", truth.to_str().unwrap(), "--json"];
     let output =
         scene.inject("duration = '1s'\nkind = 'cpu'\nintensity = '0.2'", &more).output().await.unwrap();
     let (told, errors) =
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(0), "{told}{errors}");
-    let truth: Value = serde_json::from_str(&fs::read_to_string(log).unwrap()).unwrap();
+    let truth: Value = serde_json::from_str(&fs::read_to_string(truth).unwrap()).unwrap();
     assert_eq!((&truth["kind"], &truth["ending"]), (&"cpu".into(), &"completed".into()), "{truth}");
     assert_eq!(truth["target"], scene.target.path().as_str());
     let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
@@ -114,7 +114,7 @@ async fn what_a_node_does_not_take_is_told_and_a_dry_run_does_nothing() {
         ("duration = '5h'\nkind = 'pause'", &[][..], 3),
         ("duration = '5s'\nkind = 'pause'\noptions = { log = '/x' }", &[], 3),
         (pause, &["--injector", "http://127.0.0.1:1"], 4),
-        (pause, &["--log", "/nowhere/x"], 3),
+        (pause, &["--truth", "/nowhere/x"], 3),
         (pause, &["--token-file", "/nowhere/token"], 3),
     ] {
         let output = scene.inject(injection, more).output().await.unwrap();

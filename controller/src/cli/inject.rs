@@ -29,7 +29,7 @@ use crate::{
 #[command(after_help = "Examples:
   ballast-injector campaign --example > campaign.toml
   ballast inject campaign.toml --injector http://127.0.0.1:7401 --dry-run
-  ballast inject campaign.toml --injector http://n1:7401 --injector http://n2:7401 --token-file token --seed 7 --log truth.jsonl
+  ballast inject campaign.toml --injector http://n1:7401 --injector http://n2:7401 --token-file token --seed 7 --truth truth.jsonl
 
 Each node gets the same campaign; with --seed, the first one gets that seed, the second one the next. It begins on all of
 them or on none. When this program ends, in whatever way, it ends everywhere within 10 s.
@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     dry_run: bool,
     /// Append the ground truth to this file, one JSON line for each injection
     #[arg(long, value_name = "FILE")]
-    log: Option<PathBuf>,
+    truth: Option<PathBuf>,
     /// Print JSON lines: one for each injection that is over, and one for each node at the end
     #[arg(long)]
     json: bool,
@@ -81,9 +81,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Done);
     }
-    let log = arguments.log.as_deref().map(open_log).transpose()?;
+    let truth = arguments.truth.as_deref().map(open_truth).transpose()?;
     let injections = schedules.iter().map(Vec::len).sum();
-    let mut scribe = Scribe { log, json: arguments.json, bar: bar(injections) };
+    let mut scribe = Scribe { truth, json: arguments.json, bar: bar(injections) };
     let running = Running::begin(&injectors, &campaign).await?;
     follow(running, &mut scribe).await
 }
@@ -103,7 +103,7 @@ fn client(files: &NodeFiles, url: &str) -> Result<HttpInjector, Failure> {
     HttpInjector::with_credentials(url, &credentials).map_err(bad_input)
 }
 
-fn open_log(path: &Path) -> Result<File, Failure> {
+fn open_truth(path: &Path) -> Result<File, Failure> {
     let opened = OpenOptions::new().create(true).append(true).open(path);
     opened.map_err(|error| bad_input(format!("{}: {error}", path.display())))
 }
@@ -160,7 +160,7 @@ fn bar(injections: usize) -> ProgressBar {
 
 /// Where the ground truth goes.
 struct Scribe {
-    log: Option<File>,
+    truth: Option<File>,
     json: bool,
     bar: ProgressBar,
 }
@@ -171,11 +171,11 @@ impl Scribe {
             let mut line = record.report.clone();
             line["injector"] = json!(url);
             line["number"] = json!(record.number);
-            if let Some(log) = &mut self.log {
+            if let Some(truth) = &mut self.truth {
                 // In one write, so that others who append do not mix their lines with it.
-                let written = log.write_all(format!("{line}\n").as_bytes());
+                let written = truth.write_all(format!("{line}\n").as_bytes());
                 written.map_err(|error| {
-                    Failure::new(Exit::Failed, format!("the log cannot be written: {error}"))
+                    Failure::new(Exit::Failed, format!("the ground truth cannot be written: {error}"))
                 })?;
             }
             self.bar.suspend(|| print_line(if self.json { line.to_string() } else { in_words(&line) }));
