@@ -127,8 +127,8 @@ impl Intensity {
     ) -> Result<(f64, Basis), InvalidIntensity> {
         let (asked, basis) = match (self, limit, node) {
             (Self::Amount(amount, _), _, _) => (amount, Basis::Absolute),
-            (Self::Percent(percent), Some(limit), _) => (limit * percent / 100.0, Basis::TargetLimit),
-            (Self::Percent(percent), None, Some(node)) => (node * percent / 100.0, Basis::Node),
+            (Self::Percent(percent), Some(limit), _) => (part(limit, percent), Basis::TargetLimit),
+            (Self::Percent(percent), None, Some(node)) => (part(node, percent), Basis::Node),
             (Self::Percent(percent), None, None) => return Err(InvalidIntensity::NoBasis { percent, unit }),
         };
         match node {
@@ -136,6 +136,12 @@ impl Intensity {
             _ => Ok((asked, basis)),
         }
     }
+}
+
+/// A percentage of something; rounded, 100 % of a number could be the next larger one.
+fn part(whole: f64, percent: f64) -> f64 {
+    let part = whole * percent / 100.0;
+    if percent <= 100.0 { part.min(whole) } else { part }
 }
 
 impl fmt::Display for Intensity {
@@ -205,6 +211,12 @@ mod tests {
         #[test]
         fn any_text_is_judged_without_panic(text in "\\PC{0,20}") {
             let _ = Intensity::parse(&text, Unit::BytesPerSecond);
+        }
+
+        #[test]
+        fn all_of_a_node_is_no_more_than_it_has(node in 1e-3..1e15) {
+            let (all, _) = Intensity::Percent(100.0).resolve(Unit::BytesPerSecond, None, Some(node)).unwrap();
+            prop_assert!((all / node - 1.0).abs() < 1e-12, "{}", all);
         }
     }
 }
