@@ -74,8 +74,9 @@ KINDS = {
     # More than the limit lets through, so that some of its requests always wait, and the victim's behind them.
     "disk": Scene(lambda _: ["sync", FOLDER], "--target {name} --intensity 200%",
                   lambda group: group.limit_writes(disk_of(FOLDER), 6_000_000)),
-    # A response of 32 KiB, twenty times a second, are 5 Mbit/s.
-    "net-bandwidth": Scene(lambda _: ["ask", ANSWERED_AT, str(32 << 10)], "--target {name} --intensity 8Mbit/s",
+    # Responses of 256 KiB, twenty times a second, are 42 Mbit/s. What fits into one packet of the kernel's own, 64 KiB, passes
+    # at once, and those after it wait: a shorter response would not.
+    "net-bandwidth": Scene(lambda _: ["ask", ANSWERED_AT, str(256 << 10)], "--target {name} --intensity 60Mbit/s",
                            has_network=True),
     "net-delay": Scene(lambda _: ["ask", ANSWERED_AT, "128"], "--target {name} --intensity 20ms", has_network=True),
     # What is lost is sent again a fifth of a second later.
