@@ -18,7 +18,6 @@ from network import ANSWERED_AT, MISSING, Network
 FOLDER = "/var/tmp"
 WARM_S, BEFORE_S, DURING_S, REST_S, AFTER_S = 2, 8, 5, 1, 8
 WORSE = 2.0
-HELD = 1.7  # As many times as long may a load from a larger set take that the same cache holds.
 MIB = 1 << 20
 
 
@@ -30,9 +29,9 @@ def disk_of(folder):
     return (whole / "dev").read_text().strip()
 
 
-def held_bytes(program):
-    """The largest set that the shared cache holds for one who uses it all the time: the own caches cannot, and strangers on
-    the same processor take their part of what the kernel tells."""
+def chased_bytes():
+    """A set that a processor's own caches cannot hold, and the one that it shares with others can, whatever part of that
+    strangers on the same processor take."""
     units = {"K": 1 << 10, "M": 1 << 20}
     sizes = {}
     for cache in pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
@@ -42,46 +41,36 @@ def held_bytes(program):
         print("llc: this machine hides its caches", file=sys.stderr)
         sys.exit(MISSING)
     *_, own, shared = (sizes[level] for level in sorted(sizes))
-
-    def seconds_a_byte(size):
-        chase = subprocess.Popen([program, "chase", str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        time.sleep(WARM_S)
-        told, _ = chase.communicate()
-        return quantile([int(line.split()[1]) / 1e9 for line in told.splitlines()], 0.5) / size
-
-    smallest = 4 * own
-    held = HELD * seconds_a_byte(smallest)
-    return next((size for size in (shared // 3, shared // 4, shared // 6) if size > smallest and seconds_a_byte(size) < held),
-                smallest)
+    return min(4 * own, shared // 3)
 
 
 class Scene(NamedTuple):
-    """The work of the victim (by its program), the injection ({name} is the victim's cgroup), and the victim's limits."""
+    """The work of the victim, the injection ({name} is the victim's cgroup), and the victim's limits."""
 
-    work: Callable[[pathlib.Path], list]
+    work: Callable[[], list]
     injection: str
     limit: Callable[[Cgroup], None] = lambda group: None
     has_network: bool = False
 
 
 KINDS = {
-    "cpu": Scene(lambda _: ["compute"], "--target {name} --intensity 95%", lambda group: group.limit_cpu(0.5)),
-    "llc": Scene(lambda program: ["chase", str(held_bytes(program))], "--beside {name} --intensity 100%"),
-    "membw": Scene(lambda _: ["stream"], "--beside {name} --intensity 100%"),
+    "cpu": Scene(lambda: ["compute"], "--target {name} --intensity 95%", lambda group: group.limit_cpu(0.5)),
+    "llc": Scene(lambda: ["chase", str(chased_bytes())], "--beside {name} --intensity 100%"),
+    "membw": Scene(lambda: ["stream"], "--beside {name} --intensity 100%"),
     # The cached file is in use, so that the injector takes it for what nobody can take; the kernel can, and kills nobody.
-    "memory": Scene(lambda _: ["cached", FOLDER], "--target {name} --intensity 80% --allow-oom",
+    "memory": Scene(lambda: ["cached", FOLDER], "--target {name} --intensity 80% --allow-oom",
                     lambda group: group.limit_memory(48 * MIB)),
     # More than the limit lets through, so that some of its requests always wait, and the victim's behind them.
-    "disk": Scene(lambda _: ["sync", FOLDER], "--target {name} --intensity 200%",
+    "disk": Scene(lambda: ["sync", FOLDER], "--target {name} --intensity 200%",
                   lambda group: group.limit_writes(disk_of(FOLDER), 6_000_000)),
     # Responses of 256 KiB, twenty times a second, are 42 Mbit/s. What fits into one packet of the kernel's own, 64 KiB, passes
     # at once, and those after it wait: a shorter response would not.
-    "net-bandwidth": Scene(lambda _: ["ask", ANSWERED_AT, str(256 << 10)], "--target {name} --intensity 60Mbit/s",
+    "net-bandwidth": Scene(lambda: ["ask", ANSWERED_AT, str(256 << 10)], "--target {name} --intensity 60Mbit/s",
                            has_network=True),
-    "net-delay": Scene(lambda _: ["ask", ANSWERED_AT, "128"], "--target {name} --intensity 20ms", has_network=True),
+    "net-delay": Scene(lambda: ["ask", ANSWERED_AT, "128"], "--target {name} --intensity 20ms", has_network=True),
     # What is lost is sent again a fifth of a second later.
-    "net-loss": Scene(lambda _: ["ask", ANSWERED_AT, "128"], "--target {name} --intensity 5%", has_network=True),
-    "pause": Scene(lambda _: ["compute"], "--target {name}"),
+    "net-loss": Scene(lambda: ["ask", ANSWERED_AT, "128"], "--target {name} --intensity 5%", has_network=True),
+    "pause": Scene(lambda: ["compute"], "--target {name}"),
 }
 
 
@@ -90,7 +79,7 @@ class Victim:
 
     def __init__(self, built, scene, group):
         program = built / "examples/victim"
-        command = [program, *scene.work(program)]
+        command = [program, *scene.work()]
         self.told = tempfile.TemporaryFile("w+")
         self.network = Network(program) if scene.has_network else None
         if self.network:
