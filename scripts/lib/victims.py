@@ -62,7 +62,7 @@ KINDS = {
                     lambda group: group.limit_memory(48 * MIB)),
     # More than the limit lets through, so that some of its requests always wait, and the victim's behind them.
     "disk": Scene(lambda: ["sync", FOLDER], "--target {name} --intensity 200%",
-                  lambda group: group.limit_writes(disk_of(FOLDER), 6_000_000)),
+                  lambda group: group.limit_writes(disk_of(FOLDER), 20_000_000)),
     # Responses of 256 KiB, twenty times a second, are 42 Mbit/s. What fits into one packet of the kernel's own, 64 KiB, passes
     # at once, and those after it wait: a shorter response would not.
     "net-bandwidth": Scene(lambda: ["ask", ANSWERED_AT, str(256 << 10)], "--target {name} --intensity 60Mbit/s",
