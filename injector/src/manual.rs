@@ -47,7 +47,8 @@ mod tests {
             let mut page = Vec::new();
             write_page(Some(subcommand.get_name()), &mut page).unwrap();
             let page = String::from_utf8(page).unwrap().replace("\\-", "-");
-            for option in subcommand.get_opts().filter_map(clap::Arg::get_long) {
+            let shown = subcommand.get_opts().filter(|option| !option.is_hide_set());
+            for option in shown.filter_map(clap::Arg::get_long) {
                 assert!(page.contains(&format!("--{option}")), "{}: {option}", subcommand.get_name());
             }
         }

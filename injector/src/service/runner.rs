@@ -2,7 +2,7 @@
 //!
 //! It ends when its standard input does: with its lease, with this service, whatever becomes of either. Must not know who asked.
 
-use std::{process::Stdio, sync::Arc};
+use std::{future::ready, process::Stdio, sync::Arc};
 
 use ballast_api::injector::CampaignEnd;
 use tokio::{
@@ -65,18 +65,18 @@ impl Runner {
         loop {
             let held = *lease.borrow_and_update();
             let ends_now = tokio::select! {
+                biased;
+                // First, and by its value: what was changed while a line was heard counts as seen.
+                () = ready(()), if held.called_off && stdin.is_some() => CampaignEnd::Requested,
+                () = self.stop.cancelled(), if stdin.is_some() => CampaignEnd::Shutdown,
+                () = sleep_until(held.ends), if stdin.is_some() => CampaignEnd::LeaseExpired,
+                Ok(()) = lease.changed() => continue,
                 line = lines.next_line() => match line {
                     Ok(Some(line)) => {
                         is_whole |= self.hear(number, &line);
                         continue;
                     }
                     Ok(None) | Err(_) => break,
-                },
-                () = sleep_until(held.ends), if stdin.is_some() => CampaignEnd::LeaseExpired,
-                () = self.stop.cancelled(), if stdin.is_some() => CampaignEnd::Shutdown,
-                Ok(()) = lease.changed() => match lease.borrow().called_off {
-                    true => CampaignEnd::Requested,
-                    false => continue,
                 },
             };
             if let Some(stdin) = stdin.take() {

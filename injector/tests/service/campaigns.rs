@@ -89,6 +89,14 @@ async fn a_campaign_is_called_off() {
     client.end(&id).await.unwrap();
     assert_eq!(over(&client, &id).await.ended, Some(CampaignEnd::Requested));
     stage.assert_nothing_left().await;
+    // And at any moment of its beginning.
+    for milliseconds in [0, 0, 1, 3, 10, 30, 100] {
+        let id = client.begin(&stage.order(LONG)).await.unwrap().state.unwrap().id;
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        client.end(&id).await.unwrap();
+        assert_eq!(over(&client, &id).await.ended, Some(CampaignEnd::Requested), "{milliseconds} ms");
+    }
+    stage.assert_nothing_left().await;
 }
 
 #[tokio::test]
