@@ -20,7 +20,10 @@ use ballast_api::{
     with_causes,
 };
 use ballast_gate::{Access, OPEN, Refusal, guard, invalid};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 use utoipa::openapi::OpenApi;
 
@@ -159,7 +162,7 @@ pub(super) async fn begin(
         let problem = format!("{MOST_RUNNING} campaigns run already: end one of them, or wait");
         invalid(StatusCode::CONFLICT, problem)
     })?;
-    served.start(number, &order, heard).await?;
+    served.start(number, order, heard).await?;
     Ok(Json(CampaignOutcome { state: served.book().state(&id), schedule }))
 }
 
@@ -269,18 +272,24 @@ impl Served {
         judged.map_err(|problems| NodeError::Invalid { problems }.into())
     }
 
-    async fn start(&self, number: u64, order: &Order, heard: watch::Receiver<Lease>) -> Result<(), Refusal> {
-        match self.runner.start(order).await {
-            Ok(started) => {
-                self.metrics().campaigns.inc();
-                self.tasks.spawn(self.runner.clone().run(number, started, heard));
-                Ok(())
+    /// In a task of its own: a caller that goes away in the midst must not leave a campaign that nobody runs.
+    async fn start(&self, number: u64, order: Order, heard: watch::Receiver<Lease>) -> Result<(), Refusal> {
+        let (served, (tell, told)) = (self.clone(), oneshot::channel());
+        self.tasks.spawn(async move {
+            match served.runner.start(&order).await {
+                Ok(started) => {
+                    served.metrics().campaigns.inc();
+                    let _ = tell.send(Ok(()));
+                    served.runner.run(number, started, heard).await;
+                }
+                Err(error) => {
+                    served.book().end(number, CampaignEnd::Died);
+                    let _ = tell.send(Err(with_causes(&error)));
+                }
             }
-            Err(error) => {
-                self.book().end(number, CampaignEnd::Died);
-                Err(NodeError::Internal { detail: with_causes(&error) }.into())
-            }
-        }
+        });
+        let outcome = told.await.unwrap_or_else(|error| Err(error.to_string()));
+        outcome.map_err(|detail| NodeError::Internal { detail }.into())
     }
 }
 
