@@ -34,9 +34,10 @@ impl NodeMemory {
     }
 }
 
-/// Bytes of this process that are in memory now.
+/// Bytes that this process made itself and that are in memory now. Not its program's: the kernel maps that in by and by as
+/// it runs, more than a MiB of it after a load has begun.
 pub(super) fn resident() -> Result<u64, InjectorError> {
-    field(&read(STATUS)?, "VmRSS:").ok_or_else(|| odd(STATUS))
+    field(&read(STATUS)?, "RssAnon:").ok_or_else(|| odd(STATUS))
 }
 
 /// Refuses a load of so many bytes inside of a target whose limit leaves no room for it and for its worker: the kernel would
@@ -110,7 +111,7 @@ mod tests {
         {
             assert_eq!(field(text, key), None, "{text}");
         }
-        assert_eq!(field("VmHWM:\t  9 kB\nVmRSS:\t     3180 kB\n", "VmRSS:"), Some(3180 * 1024));
+        assert_eq!(field("RssAnon:\t     3180 kB\nRssFile:\t  9 kB\n", "RssAnon:"), Some(3180 * 1024));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::kinds::Load;
+use crate::{clocks, kinds::Load};
 
 /// From supervisor to worker: one line on its standard input, where a [`Go`] follows. What follows that is silence; its
 /// end means "stop".
@@ -64,6 +64,12 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    /// What was given until now.
+    pub(super) fn take(amount: impl FnMut() -> f64) -> Self {
+        let (monotonic, amount) = clocks::at_once(amount);
+        Self { monotonic, amount }
+    }
+
     /// The dose from `earlier` until this reading, in its unit; 0 when no time has passed.
     pub(super) fn dose_since(self, earlier: Self) -> f64 {
         let time = self.monotonic.saturating_sub(earlier.monotonic).as_secs_f64();

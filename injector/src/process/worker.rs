@@ -67,7 +67,7 @@ pub fn run<I: BufRead + Send + 'static>(
     });
     let tally = Arc::new(Tally::default());
     let window = Window { start: clocks::monotonic(), duration };
-    let reading = || Reading { monotonic: clocks::monotonic(), amount: engine.amount(&tally) };
+    let reading = || Reading::take(|| engine.amount(&tally));
     send(stdout, &Message::Started { unix_nanos: clock.now().0, reading: reading() })?;
     for thread in 0..engine.threads() {
         let (done, engine, tally) = (events.clone(), Arc::clone(&engine), Arc::clone(&tally));

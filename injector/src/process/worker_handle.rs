@@ -87,7 +87,8 @@ impl WorkerHandle {
     /// The worker's CPU time now, in seconds; `None` when it is gone.
     pub(super) fn cpu_time(&self) -> Option<Reading> {
         let pid = Pid::from_raw(i32::try_from(self.pid()).ok()?);
-        Some(Reading { monotonic: clocks::monotonic(), amount: clocks::cpu_of(pid)?.as_secs_f64() })
+        let (monotonic, cpu) = clocks::at_once(|| clocks::cpu_of(pid));
+        Some(Reading { monotonic, amount: cpu?.as_secs_f64() })
     }
 
     /// Ends the worker, if it has not ended. It does nothing any more, though the kernel may hold it for a while.

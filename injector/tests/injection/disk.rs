@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::{
     refusal::refused,
-    support::{Ended, Running, Stage, await_true, pause, signal},
+    support::{Ended, Running, Stage, assert_on_time, await_true, number, pause, signal},
 };
 
 /// By how much a dose may be off.
@@ -109,7 +109,7 @@ impl Bench {
             let Ended { code, report } = self.start(intensity, "3s", more).end();
             let after = self.counters();
             assert_eq!((code, &report["ending"]), (Some(0), &"completed".into()), "{report}");
-            assert_on_time(&report, 3.0);
+            assert_on_time(&report);
             assert!((number(&report["requested"]) / requested - 1.0).abs() < 1e-9, "{report}");
             let achieved = number(&report["achieved"]) / requested;
             eprintln!("disk {intensity} {more:?}: {:.2} % of the dose", 100.0 * achieved);
@@ -149,15 +149,6 @@ impl Drop for Bench {
 /// What is in a folder; nothing where it has gone.
 fn list(folder: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
-}
-
-fn assert_on_time(report: &Value, seconds: f64) {
-    let late = number(&report["duration_seconds"]) - seconds;
-    assert!(late.abs() < 0.050, "{late} s off: {report}");
 }
 
 /// Bytes and operations.
@@ -224,7 +215,7 @@ fn a_throttled_dose_ends_on_time_and_says_what_it_got() {
     let pids = running.pids();
     let Ended { code, report } = running.end();
     assert_eq!(code, Some(0), "{report}");
-    assert_on_time(&report, 2.0);
+    assert_on_time(&report);
     let achieved = number(&report["achieved"]);
     eprintln!("limit 2 MB/s, dose 20 MB/s: achieved {achieved:.0} bytes/s");
     assert!((1e6..2.6e6).contains(&achieved), "{report}");
@@ -254,7 +245,7 @@ fn a_worker_that_is_stuck_in_the_kernel_does_not_hold_up_the_report() {
     let Ended { code, report } = running.end();
     eprintln!("stuck for four seconds: {report}");
     assert_eq!(code, Some(0), "{report}");
-    assert_on_time(&report, 1.0);
+    assert_on_time(&report);
     bench.assert_nothing_left(pids);
 }
 
@@ -267,7 +258,7 @@ fn a_worker_that_is_stuck_for_long_is_left_to_restore() {
     let pids = running.pids();
     let Ended { code, report } = running.end();
     assert_eq!(code, Some(8), "{report}");
-    assert_on_time(&report, 1.0);
+    assert_on_time(&report);
     assert_eq!(bench.files().len(), 1, "the kernel holds it");
     bench.control.set_limits(&UNLIMITED).unwrap();
     assert_eq!(bench.stage.restore()["removed"][0]["kind"], "disk");

@@ -4,14 +4,10 @@ use std::{fs, time::Duration};
 
 use serde_json::Value;
 
-use crate::support::{Ended, Stage};
+use crate::support::{Ended, Stage, assert_on_time, number};
 
 /// Percentage points by which a dose may be off on a busy machine; what was measured is printed.
 const TOLERANCE: f64 = 0.05;
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
-}
 
 fn assert_dose(ended: &Ended, asked_cores: f64) {
     let Ended { code, report } = ended;
@@ -20,8 +16,7 @@ fn assert_dose(ended: &Ended, asked_cores: f64) {
     eprintln!("dose {asked_cores} cores: achieved {achieved:.4}");
     assert!((number(&report["requested"]) - asked_cores).abs() < 1e-9, "{report}");
     assert!((achieved - asked_cores).abs() < TOLERANCE, "{report}");
-    let late = number(&report["duration_seconds"]) - number(&report["duration_requested_seconds"]);
-    assert!(late.abs() < 0.050, "{late} s off: {report}");
+    assert_on_time(report);
 }
 
 #[test]
@@ -55,7 +50,7 @@ fn a_throttled_dose_ends_on_time_and_says_what_it_got() {
     stage.limit(0.1);
     let Ended { code, report } = stage.inject_to_the_end("1", "2s", &[]);
     assert_eq!(code, Some(0), "{report}");
-    assert!((number(&report["duration_seconds"]) - 2.0).abs() < 0.050, "{report}");
+    assert_on_time(&report);
     let achieved = number(&report["achieved"]);
     assert!((0.05..0.2).contains(&achieved), "{report}");
 }

@@ -5,15 +5,11 @@ use std::{fs, path::PathBuf, process::Output};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Ended, NOBODY, Stage, await_true, signal};
+use crate::support::{Ended, NOBODY, Stage, assert_on_time, await_true, number, signal};
 
 const MIB: f64 = 1_048_576.0;
 
 const FOREVER: &str = "10m";
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
-}
 
 /// That the dose is no more than was asked, nor much less. In the target, which comes before whatever else this machine
 /// does; elsewhere nothing gives a load precedence, so that a busy machine leaves it less.
@@ -26,8 +22,7 @@ fn assert_dose(ended: &Ended) {
 fn share(ended: &Ended) -> f64 {
     let Ended { code, report } = ended;
     assert_eq!((*code, report["ending"].as_str()), (Some(0), Some("completed")), "{report}");
-    let late = number(&report["duration_seconds"]) - number(&report["duration_requested_seconds"]);
-    assert!(late.abs() < 0.050, "{late} s off: {report}");
+    assert_on_time(report);
     let share = number(&report["achieved"]) / number(&report["requested"]);
     eprintln!("{} {} {}: achieved {share:.4} of it", report["kind"], report["place"], report["intensity"]);
     share

@@ -233,6 +233,20 @@ impl Drop for Running {
     }
 }
 
+/// A number of a report.
+pub(crate) fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// That an injection lasted as long as was asked, to 50 ms. Processors that are emulated in software may stand still for
+/// longer than that.
+pub(crate) fn assert_on_time(report: &Value) {
+    let late = number(&report["duration_seconds"]) - number(&report["duration_requested_seconds"]);
+    let emulated = fs::read_to_string("/proc/cpuinfo").unwrap().contains("QEMU TCG");
+    let bound = if emulated { 0.5 } else { 0.050 };
+    assert!(late.abs() < bound, "{late} s off: {report}");
+}
+
 pub(crate) fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
 }

@@ -45,13 +45,11 @@ async fn end_to_end_the_suites_pass_on_cgroup_v2_too() {
     let names = |suites: &[Suite]| suites.iter().map(|suite| suite.name.clone()).collect::<Vec<_>>();
     let judged: Vec<_> = verdicts.iter().map(|verdict| verdict.suite.clone()).collect();
     assert_eq!(judged, names(&suites), "all suites are over: {said}");
-    let mut skipped = Vec::new();
-    for verdict in verdicts {
-        eprintln!("{verdict}");
-        assert!(verdict.failed.is_empty() && verdict.exit_code == Some(0), "{verdict}\n{said}");
-        assert!(verdict.passed > 0, "{} ran nothing", verdict.suite);
-        skipped.extend(verdict.skipped);
-    }
+    verdicts.iter().for_each(|verdict| eprintln!("{verdict}"));
+    let bad: String =
+        verdicts.iter().filter(|verdict| verdict.is_bad()).map(|verdict| format!("{verdict}\n")).collect();
+    assert!(bad.is_empty(), "{bad}{said}");
+    let mut skipped: Vec<_> = verdicts.into_iter().flat_map(|verdict| verdict.skipped).collect();
     skipped.sort_unstable();
     assert_eq!(skipped, ONLY_ON_V1, "what else is skipped there hides something: {said}");
 }

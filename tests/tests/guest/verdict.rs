@@ -19,6 +19,8 @@ pub(crate) struct Verdict {
     pub(crate) skipped: Vec<String>,
     /// What was asked for and what was achieved, as told by the tests.
     pub(crate) figures: Vec<String>,
+    /// Where tests failed and why.
+    pub(crate) panics: Vec<String>,
     /// Absent when it never ended.
     pub(crate) exit_code: Option<i32>,
 }
@@ -37,8 +39,17 @@ pub(crate) fn read(said: &str) -> Vec<Verdict> {
 }
 
 impl Verdict {
+    /// Whether anything in it went wrong, or nothing in it ran.
+    pub(crate) fn is_bad(&self) -> bool {
+        !self.failed.is_empty() || self.exit_code != Some(0) || self.passed == 0
+    }
+
     fn take_in(&mut self, line: &str) {
-        if let Some(code) = line.strip_prefix(END).and_then(|end| end.rsplit(' ').next()) {
+        // A panic is told with its place, and what it says begins on the next line.
+        let goes_on = self.panics.last().is_some_and(|last| last.ends_with(':'));
+        if goes_on || (line.starts_with("thread '") && line.contains(" panicked at ")) {
+            self.panics.push(line.to_owned());
+        } else if let Some(code) = line.strip_prefix(END).and_then(|end| end.rsplit(' ').next()) {
             self.exit_code = code.parse().ok();
             self.passed -= self.skipped.len().min(self.passed);
         } else if let Some((test, result)) =
@@ -59,8 +70,8 @@ impl Verdict {
 /// Without the words by which `scripts/test` counts tests: the guest's are not its own.
 impl fmt::Display for Verdict {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { suite, passed, failed, skipped, figures, .. } = self;
-        figures.iter().try_for_each(|figure| writeln!(to, "guest: {figure}"))?;
+        let Self { suite, passed, failed, skipped, figures, panics, .. } = self;
+        figures.iter().chain(panics).try_for_each(|line| writeln!(to, "guest: {line}"))?;
         write!(
             to,
             "guest: {suite}: {passed} fine, {} failed {failed:?}, not for it: {skipped:?}",
@@ -72,7 +83,8 @@ impl fmt::Display for Verdict {
 #[test]
 fn what_a_suite_says_is_counted() {
     let said = "boot\n@begin k/network\nrunning 3 tests\ntest a ... ok\ntest b ... FAILED\ntest c ... ok\n\nsuccesses:\n\n\
-                ---- a stdout ----\nasked 1 Mbit/s, got 2\nSKIPPED c: v1 only\n@end k/network 101\n@begin k/exact\n";
+                ---- a stdout ----\nasked 1 Mbit/s, got 2\nSKIPPED c: v1 only\n\
+                thread 'b' (7) panicked at b.rs:3:5:\n4 is not 5\nnote: more\n@end k/network 101\n@begin k/exact\n";
     let [network, exact] = read(said).try_into().unwrap();
     let expected = Verdict {
         suite: "k/network".to_owned(),
@@ -80,8 +92,11 @@ fn what_a_suite_says_is_counted() {
         failed: vec!["b".to_owned()],
         skipped: vec!["c".to_owned()],
         figures: vec!["asked 1 Mbit/s, got 2".to_owned()],
+        panics: ["thread 'b' (7) panicked at b.rs:3:5:", "4 is not 5"].map(str::to_owned).to_vec(),
         exit_code: Some(101),
     };
     assert_eq!(network, expected);
     assert_eq!(exact.exit_code, None, "it never ended");
+    let fine = Verdict { passed: 1, exit_code: Some(0), ..Verdict::default() };
+    assert!(!fine.is_bad() && network.is_bad() && exact.is_bad() && Verdict { passed: 0, ..fine }.is_bad());
 }
