@@ -6,10 +6,11 @@ use ballast_api::{ContainerName, Cores, Credentials, HttpNode, Limit, LimitChang
 use ballast_kernel::{Cgroup, CgroupTree, CpuControl, Hierarchy};
 use ballast_tests::program;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
+
+use crate::started::{end, ready, secret};
 
 /// The containers; `geo` is the one that the document's example speaks of.
 const NAMES: [&str; 2] = ["geo", "rate"];
@@ -84,10 +85,7 @@ impl Node {
         }
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = timeout(Duration::from_secs(10), lines.next_line()).await.unwrap().unwrap().unwrap();
-        let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
-        let url = ready["listening"].as_str().unwrap().to_owned();
+        let url = ready(&mut child).await;
         let credentials = Credentials { token: token.map(str::to_owned), ..Credentials::default() };
         Self { child, client: HttpNode::with_credentials(&url, &credentials).unwrap(), url }
     }
@@ -130,17 +128,7 @@ impl Node {
         }
     }
 
-    pub(crate) async fn end(mut self) {
-        drop(self.child.stdin.take());
-        let status = timeout(Duration::from_secs(20), self.child.wait()).await.unwrap().unwrap();
-        assert!(status.success(), "{status}");
+    pub(crate) async fn end(self) {
+        end(self.child).await;
     }
-}
-
-fn secret(folder: &Path, token: &str) -> std::path::PathBuf {
-    use std::os::unix::fs::PermissionsExt;
-    let path = folder.join("token");
-    std::fs::write(&path, token).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    path
 }
