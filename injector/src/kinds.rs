@@ -105,11 +105,12 @@ pub trait Act {
         None
     }
 
-    /// Takes the change back, also one that was made in part.
+    /// Takes the change back, also one that was made in part, and answers when it was in force no more
+    /// ([`crate::clocks::monotonic`]). What is cleaned up after that is no part of the dose.
     ///
     /// # Errors
     /// When the kernel refuses.
-    fn end(&mut self) -> Result<(), InjectorError>;
+    fn end(&mut self) -> Result<Duration, InjectorError>;
 }
 
 /// What a worker is told to do.

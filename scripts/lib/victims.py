@@ -171,7 +171,7 @@ def main():
     arguments.add_argument("built", type=pathlib.Path)
     arguments.add_argument("kinds", nargs="*")
     arguments.add_argument("--json", action="store_true")
-    asked = arguments.parse_args()
+    asked = arguments.parse_intermixed_args()
     rows = []
     with tempfile.TemporaryDirectory() as state:
         for kind in asked.kinds or KINDS:

@@ -93,10 +93,10 @@ impl Act for Pausing {
         Ok(if self.freezer.is_frozen()? { 1.0 } else { 0.0 })
     }
 
-    fn end(&mut self) -> Result<(), InjectorError> {
+    fn end(&mut self) -> Result<Duration, InjectorError> {
         match self.freezer.freeze(false) {
             Err(error) if !error.is_gone() => Err(error.into()),
-            _ => Ok(()),
+            _ => Ok(clocks::monotonic()),
         }
     }
 }

@@ -94,7 +94,7 @@ impl Giver {
                 let killed = clocks::monotonic();
                 employed.worker.kill().map(|()| killed)
             }
-            Self::Act(acting) => acting.act.end().map(|()| clocks::monotonic()),
+            Self::Act(acting) => acting.act.end(),
         }
     }
 }

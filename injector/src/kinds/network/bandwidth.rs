@@ -19,6 +19,7 @@ use super::{
     interface_of,
 };
 use crate::{
+    clocks,
     error::InjectorError,
     intensity::{Basis, Intensity, InvalidIntensity},
     kinds::{Act, Dose, Kind, Prepared, Situation, Work},
@@ -215,8 +216,9 @@ impl Act for Narrowing {
         Ok(self.requested * share)
     }
 
-    fn end(&mut self) -> Result<(), InjectorError> {
-        self.undo().iter().try_for_each(Undo::carry_out)
+    fn end(&mut self) -> Result<Duration, InjectorError> {
+        self.undo().iter().try_for_each(Undo::carry_out)?;
+        Ok(clocks::monotonic())
     }
 }
 

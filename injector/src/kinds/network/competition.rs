@@ -43,7 +43,7 @@ pub(super) struct Competition {
     duration: Duration,
     sent: Arc<Tally>,
     over: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<Duration>>,
 }
 
 impl Competition {
@@ -79,14 +79,12 @@ impl Act for Competition {
         Some(self.sent.total())
     }
 
-    fn end(&mut self) -> Result<(), InjectorError> {
+    fn end(&mut self) -> Result<Duration, InjectorError> {
         self.over.store(true, Ordering::Relaxed);
         self.flows.clear();
-        for thread in self.threads.drain(..) {
-            // One that panicked is over too.
-            let _ = thread.join();
-        }
-        Ok(())
+        // One that panicked is over too.
+        let ended = self.threads.drain(..).filter_map(|thread| thread.join().ok()).max();
+        Ok(ended.unwrap_or_else(clocks::monotonic))
     }
 }
 
@@ -97,8 +95,9 @@ impl Drop for Competition {
 }
 
 impl Flow {
-    /// Sends until its time is over or it is told so; the sockets end with it.
-    fn run(self, window: &Window, sent: &Tally, over: &AtomicBool) {
+    /// Sends until its time is over or it is told so, and answers when that was. The sockets end with it: for that the kernel
+    /// takes tens of milliseconds.
+    fn run(self, window: &Window, sent: &Tally, over: &AtomicBool) -> Duration {
         raise_priority();
         let mut pace = Pace::new(self.bits_per_second, FRAME_BITS.into(), window.duration);
         while !over.load(Ordering::Relaxed) {
@@ -112,6 +111,7 @@ impl Flow {
                 Step::RestUntil(until) => window.sleep_until(until.min(elapsed + LONGEST_REST)),
             }
         }
+        clocks::monotonic()
     }
 }
 

@@ -6,6 +6,8 @@
 //! the injection is lost; the relay sends it at once. While one of them is at the host's end, no limit of Ballast can be set
 //! there for the first time: the env-server says so to who asks.
 
+use std::time::Duration;
+
 use ballast_api::{EgressIngress, Limit};
 use ballast_kernel::{
     Interface, NetworkControl,
@@ -16,6 +18,7 @@ use serde_json::json;
 
 use super::{Direction, claim::Claim, interface_of, relay::Relay};
 use crate::{
+    clocks,
     error::InjectorError,
     intensity::Basis,
     kinds::{Act, Dose, Prepared, Situation, Work},
@@ -185,9 +188,11 @@ impl Act for Impairing {
         Ok(in_force)
     }
 
-    fn end(&mut self) -> Result<(), InjectorError> {
+    fn end(&mut self) -> Result<Duration, InjectorError> {
         let steps: Vec<_> = self.undo().iter().map(Undo::carry_out).collect();
+        let ended = clocks::monotonic();
+        // The kernel takes tens of milliseconds to remove the device of a relay, which nothing passes any more.
         self.by.over();
-        steps.into_iter().collect()
+        steps.into_iter().collect::<Result<(), _>>().map(|()| ended)
     }
 }
