@@ -7,50 +7,37 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Path, Request, State, rejection::PathRejection},
-    http::{Method, StatusCode, Uri, header},
-    response::IntoResponse,
+    http::StatusCode,
     routing::{delete, get, post},
 };
 use ballast_api::{ContainerName, ContainerState, Limits, NodeAgent, NodeError, NodeInfo, Plan, PlanOutcome};
-use ballast_gate::{Access, OPEN, Refusal, guard, invalid};
-use utoipa::openapi::OpenApi;
+use ballast_gate::{Access, Refusal, Service, invalid};
 
 use crate::metrics::Metrics;
 
 mod openapi;
 
-const CALLS: &str = "GET /v1/node, GET /v1/containers, POST /v1/plans, DELETE /v1/containers/NAME/limits, GET \
-                     /healthz, GET /metrics, GET /v1/openapi.json";
+const CALLS: &str = "GET /v1/node, GET /v1/containers, POST /v1/plans, DELETE /v1/containers/NAME/limits";
 
-#[derive(Clone)]
-struct Served {
-    node: Arc<dyn NodeAgent>,
-    metrics: Arc<Metrics>,
-    document: Arc<OpenApi>,
-}
+type Node = Arc<dyn NodeAgent>;
 
 /// The routes of one node. Requests must say who their [`ballast_gate::Peer`] is, as those of [`ballast_gate::connections`] do.
 pub fn router(node: Arc<dyn NodeAgent>, metrics: Arc<Metrics>, access: Arc<Access>) -> Router {
-    let document = Arc::new(openapi::of(&access));
     let gate = metrics.gate.clone();
-    let router = Router::new()
+    let calls = Router::new()
         .route("/v1/node", get(node_info))
         .route("/v1/containers", get(containers))
         .route("/v1/plans", post(apply))
         .route("/v1/containers/{name}/limits", delete(restore))
-        .route(OPEN, get(healthz))
-        .route("/metrics", get(render_metrics))
-        .route(openapi::PATH, get(openapi::serve))
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(unknown_method)
-        .with_state(Served { node, metrics, document });
-    guard(router, access, gate)
+        .with_state(node);
+    let (document, metrics) = (openapi::of(&access), Box::new(move || metrics.render()));
+    Service { calls, list: CALLS, document, metrics }.guarded(access, gate)
 }
 
 /// What the node is and can do.
 #[utoipa::path(get, path = "/v1/node", responses((status = 200, body = NodeInfo, description = "The node")))]
-async fn node_info(State(served): State<Served>) -> Result<Json<NodeInfo>, Refusal> {
-    Ok(Json(served.node.node().await?))
+async fn node_info(State(node): State<Node>) -> Result<Json<NodeInfo>, Refusal> {
+    Ok(Json(node.node().await?))
 }
 
 /// Every container, in the order of their names.
@@ -64,8 +51,8 @@ async fn node_info(State(served): State<Served>) -> Result<Json<NodeInfo>, Refus
         links(("restore" = (operation_id = "restore", parameters(("name" = "$response.body#/0/name")))))
     ))
 )]
-async fn containers(State(served): State<Served>) -> Result<Json<Vec<ContainerState>>, Refusal> {
-    Ok(Json(served.node.containers().await?))
+async fn containers(State(node): State<Node>) -> Result<Json<Vec<ContainerState>>, Refusal> {
+    Ok(Json(node.containers().await?))
 }
 
 /// Lends limits. Everything is checked before the first write; a write that fails undoes those before it.
@@ -98,13 +85,13 @@ async fn containers(State(served): State<Served>) -> Result<Json<Vec<ContainerSt
         (status = 422, body = NodeError, description = "This node cannot do it; every problem is named")
     )
 )]
-async fn apply(State(served): State<Served>, request: Request) -> Result<Json<PlanOutcome>, Refusal> {
+async fn apply(State(node): State<Node>, request: Request) -> Result<Json<PlanOutcome>, Refusal> {
     let plan: Plan = ballast_gate::json(request).await?;
     if plan.changes.len() > Plan::MAX_CHANGES {
         let problem = format!("a plan has {} changes at most: send several", Plan::MAX_CHANGES);
         return Err(invalid(StatusCode::BAD_REQUEST, problem));
     }
-    Ok(Json(served.node.apply(&plan).await?))
+    Ok(Json(node.apply(&plan).await?))
 }
 
 /// Puts one container back to its baseline, and answers the limits in force then.
@@ -119,37 +106,11 @@ async fn apply(State(served): State<Served>, request: Request) -> Result<Json<Pl
     )
 )]
 async fn restore(
-    State(served): State<Served>,
+    State(node): State<Node>,
     name: Result<Path<ContainerName>, PathRejection>,
 ) -> Result<Json<Limits>, Refusal> {
     let Path(name) = name.map_err(|rejection| invalid(rejection.status(), rejection.body_text()))?;
-    Ok(Json(served.node.restore(&name).await?))
-}
-
-/// Whether somebody is there; whoever can connect may ask.
-#[utoipa::path(get, path = "/healthz", responses((status = 200, body = String, description = "The word ok")))]
-async fn healthz() -> &'static str {
-    "ok\n"
-}
-
-/// What the env-server counts about itself, for Prometheus.
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text", description = "OpenMetrics 1.0"))
-)]
-async fn render_metrics(State(served): State<Served>) -> impl IntoResponse {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], served.metrics.render())
-}
-
-async fn unknown_path(uri: Uri) -> Refusal {
-    invalid(StatusCode::NOT_FOUND, format!("there is no {}; there are: {CALLS}", uri.path()))
-}
-
-async fn unknown_method(method: Method, uri: Uri) -> Refusal {
-    let problem = format!("{method} does not go with {}; there are: {CALLS}", uri.path());
-    invalid(StatusCode::METHOD_NOT_ALLOWED, problem)
+    Ok(Json(node.restore(&name).await?))
 }
 
 #[cfg(test)]

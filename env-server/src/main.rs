@@ -11,10 +11,9 @@ use ballast_env_server::{
     cli::{Cli, Command, RestoreFlags, ServeFlags},
     privileges, run, start,
 };
+use ballast_gate::life;
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tracing::{info, level_filters::LevelFilter, warn};
+use tracing::{info, level_filters::LevelFilter};
 use tracing_subscriber::EnvFilter;
 
 /// Threads that wait for files: the lender's is one at a time, and the others look at few.
@@ -58,18 +57,11 @@ fn serve(flags: &ServeFlags) -> Result<(), Failure> {
         .enable_all()
         .build();
     runtime.map_err(Failure::Serving)?.block_on(async {
-        let shutdown = CancellationToken::new();
-        end_on_signal(&shutdown).map_err(Failure::Serving)?;
-        if flags.until_stdin_closes {
-            end_with_stdin(shutdown.clone());
-        }
+        let shutdown = life::until_told(flags.until_stdin_closes).map_err(Failure::Serving)?;
         let started = start::start(&settings, prepared)?;
         let address = started.listener.local_addr().map_err(Failure::Serving)?;
-        let scheme = if settings.access.tls.is_some() { "https" } else { "http" };
-        say(&serde_json::json!({ "listening": format!("{scheme}://{address}"), "node": settings.node }));
-        if scheme == "http" && !address.ip().is_loopback() {
-            warn!("tokens can be overheard on their way here: give --tls-cert-file and --tls-key-file");
-        }
+        let url = life::url(address, &settings.access);
+        say(&serde_json::json!({ "listening": url, "node": settings.node }));
         info!(%address, node = %settings.node, state_dir = %settings.state_dir.display(), "ready");
         run(started.listener, started.node, started.metrics, started.access, shutdown).await?;
         drop((started.state_dir, started.naming));
@@ -93,24 +85,4 @@ fn restore(flags: &RestoreFlags) -> Result<(), Failure> {
 /// A reader that went away is no reason to fail.
 fn say(line: &dyn std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
-}
-
-fn end_on_signal(shutdown: &CancellationToken) -> io::Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        let (mut signal, shutdown) = (signal(kind)?, shutdown.clone());
-        tokio::spawn(async move {
-            signal.recv().await;
-            shutdown.cancel();
-        });
-    }
-    Ok(())
-}
-
-/// On a thread of its own: a read of standard input cannot be called off, and must not hold the end up.
-fn end_with_stdin(shutdown: CancellationToken) {
-    std::thread::spawn(move || {
-        // An error means as much as the end: nobody is there any more.
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        shutdown.cancel();
-    });
 }

@@ -2,17 +2,13 @@
 //!
 //! The caller owns the listener and says when to end; must not know about flags or signals.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use ballast_gate::{Access, connections};
-use tokio::{net::TcpListener, task::JoinError, time::timeout};
+use ballast_gate::{Access, life::Serving};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use crate::{failure::Failure, http::router, metrics::Metrics, node::LinuxNode};
-
-/// How long open connections may take to finish once everything is restored.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Serves `node` on `listener` to those whom `access` lets in, until `shutdown`, then restores every baseline.
 ///
@@ -32,25 +28,17 @@ pub async fn run(
         async move { node.keep(stop).await }
     });
     let gate = metrics.gate.clone();
-    let watching = tokio::spawn(Arc::clone(&access).keep(gate.clone(), stop.clone()));
     let router = router(Arc::new(node.clone()), metrics, Arc::clone(&access));
-    let mut serving = tokio::spawn(connections::serve(listener, router, access, gate, stop.clone()));
-    let ended: Option<Result<(), JoinError>> = tokio::select! {
-        () = shutdown.cancelled() => None,
-        ended = &mut serving => Some(ended),
-    };
+    let mut serving = Serving::begin(listener, router, access, gate, stop.clone());
+    let ended = serving.until(&shutdown).await;
     stop.cancel();
     // First of all: a client that does not let go of its connection must not keep limits lent.
     let not_restored = node.close().await;
-    if ended.is_none() && timeout(DRAIN, &mut serving).await.is_err() {
-        warn!(after_seconds = DRAIN.as_secs(), "connections still open are cut");
-        serving.abort();
+    serving.end().await;
+    // It ends at its next look at the token.
+    let _ = keeping.await;
+    if !not_restored.is_empty() {
+        return Err(Failure::NotRestored(not_restored));
     }
-    // They end at their next look at the token.
-    let _ = tokio::join!(keeping, watching);
-    match ended {
-        _ if !not_restored.is_empty() => Err(Failure::NotRestored(not_restored)),
-        Some(Err(error)) => Err(Failure::Serving(error.into())),
-        None | Some(Ok(())) => Ok(()),
-    }
+    ended.map_err(|error| Failure::Serving(error.into()))
 }

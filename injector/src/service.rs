@@ -1,7 +1,7 @@
 //! Service mode: campaigns that somebody elsewhere asks for over HTTP, behind the gate of Ballast's services.
 //!
 //! ```text
-//! settings (who may ask, what may be hurt) -> http -> rules (pure) -> book -> runner: one `campaign` process for each
+//! settings (who may ask, what may be hurt) -> http -> start: rules (pure) -> book -> runner: one `campaign` process for each
 //! ```
 //!
 //! A campaign is lent, as a limit is: it ends when nobody renews it, and with this process. Must not know how an injection is
@@ -16,6 +16,7 @@ mod rules;
 mod runner;
 mod serve;
 mod settings;
+mod start;
 
 pub use order::Order;
 pub use serve::run;

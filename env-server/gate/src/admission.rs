@@ -27,13 +27,13 @@ use crate::{
 };
 
 /// The one path that anybody may ask for: it says nothing but that somebody is there.
-pub const OPEN: &str = "/healthz";
+pub(crate) const OPEN: &str = "/healthz";
 
 /// How long the body of a refused request is taken in.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Puts the gate in front of all routes so far: requests must say who their [`Peer`] is, as those of [`crate::connections`] do.
-pub fn guard(router: Router, access: Arc<Access>, metrics: Metrics) -> Router {
+pub(crate) fn guard(router: Router, access: Arc<Access>, metrics: Metrics) -> Router {
     router
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(Admission { access, metrics }, admit))

@@ -1,6 +1,6 @@
 //! What an OpenAPI document says of the gate: what every call may be refused with, and what has to be shown.
 //!
-//! Must not know any call.
+//! Must not know what any call does.
 
 use ballast_api::NodeError;
 use utoipa::{
@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use crate::{access::Access, admission::OPEN};
+use crate::{access::Access, admission::OPEN, service::describe};
 
 /// What a call may answer beside its own: the status, why, and the header that comes with it.
 struct Refused {
@@ -43,10 +43,11 @@ const FAILED: Refused = Refused {
 const TOKEN: &str = "token";
 const CERTIFICATE: &str = "certificate";
 
-/// Adds to the calls of `api` what the gate answers and asks for, as `access` is configured. `api` must have the schema of
-/// [`NodeError`].
+/// Adds to `api`, the calls of the service that is called `name`, those that every service answers; and to all of them what the
+/// gate answers and asks for, as `access` is configured. `api` must have the schema of [`NodeError`].
 #[must_use]
-pub fn complete(mut api: OpenApi, access: &Access) -> OpenApi {
+pub fn complete(mut api: OpenApi, name: &str, access: &Access) -> OpenApi {
+    describe(&mut api, name);
     let schemes = &mut api.components.get_or_insert_default().security_schemes;
     if access.demands_token() {
         schemes.insert(TOKEN.to_owned(), SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)).into());

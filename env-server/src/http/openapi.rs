@@ -1,20 +1,11 @@
 //! The OpenAPI document of the calls, made from the handlers and the wire types.
 //!
-//! Must not know how calls are answered. What every call may answer beside its own is added in one place.
+//! Must not know how calls are answered. What every service answers, and what every call may
+//! answer beside its own, is added by the gate.
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
 use ballast_api::NodeError;
 use ballast_gate::{Access, document};
 use utoipa::{OpenApi, openapi::OpenApi as Document};
-
-use super::Served;
-
-/// Where it is served.
-pub(super) const PATH: &str = "/v1/openapi.json";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,32 +18,14 @@ pub(super) const PATH: &str = "/v1/openapi.json";
                        request; a head that does not come within 5 s, and a connection too many, is cut without an \
                        answer. 401, 403 and 429 end the connection, as does the first answer after a minute."
     ),
-    paths(
-        super::node_info,
-        super::containers,
-        super::apply,
-        super::restore,
-        super::healthz,
-        super::render_metrics,
-        serve
-    ),
+    paths(super::node_info, super::containers, super::apply, super::restore),
     components(schemas(NodeError))
 )]
 struct Api;
 
 /// The document of a node that asks for what `access` asks for.
 pub(super) fn of(access: &Access) -> Document {
-    document::complete(Api::openapi(), access)
-}
-
-/// This document.
-#[utoipa::path(
-    get,
-    path = "/v1/openapi.json",
-    responses((status = 200, body = Object, content_type = "application/json", description = "This document"))
-)]
-pub(super) async fn serve(State(served): State<Served>) -> Response {
-    Json(&*served.document).into_response()
+    document::complete(Api::openapi(), "env-server", access)
 }
 
 #[cfg(test)]
@@ -66,7 +39,7 @@ mod tests {
     use ballast_api::Plan;
 
     use super::*;
-    use ballast_gate::{AccessSettings, OPEN, TokenFiles};
+    use ballast_gate::{AccessSettings, SHARED, TokenFiles};
 
     /// As without tokens and certificates, and as with a token.
     fn documents() -> [serde_json::Value; 2] {
@@ -91,17 +64,15 @@ mod tests {
         found
     }
 
-    /// Method and path of every `.route("PATH", METHOD(...))` of the router.
+    /// Method and path of every `.route("PATH", METHOD(...))` of the router, and of what every service answers.
     fn routed() -> BTreeSet<(String, String)> {
         let router = include_str!("../http.rs");
-        let constants = [("OPEN", OPEN), ("openapi::PATH", PATH)];
-        let routes = router.split(".route(").skip(1).map(|route| {
+        let own = router.split(".route(").skip(1).map(|route| {
             let (path, call) = route.split_once(", ").unwrap();
-            let constant = constants.iter().find(|(name, _)| *name == path);
-            let path = constant.map_or(path.trim_matches('"'), |(_, path)| path);
-            (call.split_once('(').unwrap().0.to_owned(), path.to_owned())
+            (call.split_once('(').unwrap().0, path.trim_matches('"'))
         });
-        routes.collect()
+        let routes = own.chain(SHARED.map(|path| ("get", path)));
+        routes.map(|(method, path)| (method.to_owned(), path.to_owned())).collect()
     }
 
     #[test]

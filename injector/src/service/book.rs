@@ -156,6 +156,11 @@ impl Book {
         pages.forget_the_oldest();
     }
 
+    /// How many run.
+    pub(super) fn running(&self) -> usize {
+        self.pages().running()
+    }
+
     /// All of them, the oldest first.
     pub(super) fn all(&self) -> Vec<CampaignState> {
         self.pages().campaigns.values().map(Page::told).collect()
@@ -218,7 +223,7 @@ mod tests {
             let number = begin(&book).unwrap();
             book.end(number, CampaignEnd::Requested);
         }
-        assert_eq!((book.all().len(), book.pages().running()), (MOST_KEPT, 0));
+        assert_eq!((book.all().len(), book.running()), (MOST_KEPT, 0));
         assert_eq!(book.state(&first), None, "the oldest is forgotten");
     }
 

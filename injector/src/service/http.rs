@@ -7,94 +7,68 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{Path, Request, State},
-    http::{Method, StatusCode, Uri, header},
-    response::IntoResponse,
+    http::StatusCode,
     routing::{get, put},
 };
 use ballast_api::{
     NodeError, SystemClock,
     injector::{
-        CampaignEnd, CampaignLease, CampaignOrder, CampaignOutcome, CampaignState, InjectionRecord,
-        InjectorInfo, LONGEST_LEASE_SECONDS, ScheduledInjection,
+        CampaignLease, CampaignOrder, CampaignOutcome, CampaignState, InjectionRecord, InjectorInfo,
+        LONGEST_LEASE_SECONDS, ScheduledInjection,
     },
-    with_causes,
 };
-use ballast_gate::{Access, OPEN, Refusal, guard, invalid};
-use tokio::{
-    sync::{oneshot, watch},
-    time::timeout,
-};
-use tokio_util::task::TaskTracker;
-use utoipa::openapi::OpenApi;
+use ballast_gate::{Access, Refusal, Service, invalid};
+use tokio::time::timeout;
 
 use super::{
-    book::{Book, Lease, MOST_RUNNING},
-    metrics::Metrics,
+    book::{Book, MOST_RUNNING},
     openapi,
     order::Order,
     rules::Rules,
-    runner::Runner,
+    start::Starter,
 };
-use crate::campaign::{
-    Scheduled,
-    cli::{Campaign, CampaignArgs},
-};
+use crate::campaign::Scheduled;
 
 /// How long an answer waits for the end that it asked for: less than a client waits for the answer.
 const END: Duration = Duration::from_millis(2500);
 
 const CALLS: &str = "GET /v1/injector, GET and POST /v1/campaigns, GET and DELETE /v1/campaigns/ID, PUT \
-                     /v1/campaigns/ID/lease, GET /v1/campaigns/ID/injections, GET /healthz, GET /metrics, GET \
-                     /v1/openapi.json";
+                     /v1/campaigns/ID/lease, GET /v1/campaigns/ID/injections";
 
 /// What is served.
 #[derive(Clone)]
 pub(super) struct Served {
     /// The node's name.
     pub(super) node: Arc<str>,
-    pub(super) rules: Arc<Rules>,
-    /// As a campaign's process will have them.
-    pub(super) arguments: Arc<CampaignArgs>,
-    pub(super) runner: Runner,
-    /// Campaigns that run.
-    pub(super) tasks: TaskTracker,
-    /// Set by [`router`].
-    pub(super) document: Arc<OpenApi>,
+    pub(super) starter: Starter,
 }
 
 impl Served {
     fn book(&self) -> &Book {
-        &self.runner.book
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.runner.metrics
+        &self.starter.runner.book
     }
 }
 
 /// The routes, behind the gate.
-pub(super) fn router(mut served: Served, access: Arc<Access>) -> Router {
-    served.document = Arc::new(openapi::of(&access));
-    let gate = served.metrics().gate.clone();
-    let router = Router::new()
+pub(super) fn router(served: Served, access: Arc<Access>) -> Router {
+    let (book, metrics) =
+        (Arc::clone(&served.starter.runner.book), Arc::clone(&served.starter.runner.metrics));
+    let gate = metrics.gate.clone();
+    let calls = Router::new()
         .route("/v1/injector", get(info))
         .route("/v1/campaigns", get(campaigns).post(begin))
         .route("/v1/campaigns/{id}", get(campaign).delete(end))
         .route("/v1/campaigns/{id}/lease", put(renew))
         .route("/v1/campaigns/{id}/injections", get(injections))
-        .route(OPEN, get(healthz))
-        .route("/metrics", get(render_metrics))
-        .route(openapi::PATH, get(openapi::serve))
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(unknown_method)
         .with_state(served);
-    guard(router, access, gate)
+    let (document, metrics) = (openapi::of(&access), Box::new(move || metrics.render(book.running())));
+    Service { calls, list: CALLS, document, metrics }.guarded(access, gate)
 }
 
 /// What may be injected here.
 #[utoipa::path(get, path = "/v1/injector", responses((status = 200, body = InjectorInfo, description = "The injector")))]
 pub(super) async fn info(State(served): State<Served>) -> Json<InjectorInfo> {
-    let Rules { targets, whole_node } = &*served.rules;
+    let Rules { targets, whole_node } = &*served.starter.rules;
     Json(InjectorInfo {
         node: served.node.to_string(),
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -152,7 +126,7 @@ pub(super) async fn begin(
     let CampaignOrder { campaign, seed, lease_seconds, dry_run } = ballast_gate::json(request).await?;
     let lease = lease_of(lease_seconds)?;
     let order = Order { campaign, seed };
-    let campaign = served.judge(&order).await?;
+    let campaign = served.starter.judge(&order).await?;
     let schedule = campaign.schedule.iter().map(scheduled).collect();
     if dry_run {
         return Ok(Json(CampaignOutcome { state: None, schedule }));
@@ -162,7 +136,7 @@ pub(super) async fn begin(
         let problem = format!("{MOST_RUNNING} campaigns run already: end one of them, or wait");
         invalid(StatusCode::CONFLICT, problem)
     })?;
-    served.start(number, order, heard).await?;
+    served.starter.start(number, order, heard).await?;
     Ok(Json(CampaignOutcome { state: served.book().state(&id), schedule }))
 }
 
@@ -246,63 +220,6 @@ pub(super) async fn end(
     served.book().state(&id).map(Json).ok_or_else(|| unknown(&id))
 }
 
-/// Whether somebody is there; whoever can connect may ask.
-#[utoipa::path(get, path = "/healthz", responses((status = 200, body = String, description = "The word ok")))]
-pub(super) async fn healthz() -> &'static str {
-    "ok\n"
-}
-
-/// What the injector counts about itself, for Prometheus.
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text", description = "OpenMetrics 1.0"))
-)]
-pub(super) async fn render_metrics(State(served): State<Served>) -> impl IntoResponse {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], served.metrics().render())
-}
-
-impl Served {
-    async fn judge(&self, order: &Order) -> Result<Campaign, Refusal> {
-        let (order, rules, arguments) = (order.clone(), Arc::clone(&self.rules), Arc::clone(&self.arguments));
-        // Each injection is parsed as a command line: not on a thread that serves.
-        let judged = tokio::task::spawn_blocking(move || taken(&order, &rules, &arguments));
-        let judged = judged.await.map_err(|error| NodeError::Internal { detail: error.to_string() })?;
-        judged.map_err(|problems| NodeError::Invalid { problems }.into())
-    }
-
-    /// In a task of its own: a caller that goes away in the midst must not leave a campaign that nobody runs.
-    async fn start(&self, number: u64, order: Order, heard: watch::Receiver<Lease>) -> Result<(), Refusal> {
-        let (served, (tell, told)) = (self.clone(), oneshot::channel());
-        self.tasks.spawn(async move {
-            match served.runner.start(&order).await {
-                Ok(started) => {
-                    served.metrics().campaigns.inc();
-                    let _ = tell.send(Ok(()));
-                    served.runner.run(number, started, heard).await;
-                }
-                Err(error) => {
-                    served.book().end(number, CampaignEnd::Died);
-                    let _ = tell.send(Err(with_causes(&error)));
-                }
-            }
-        });
-        let outcome = told.await.unwrap_or_else(|error| Err(error.to_string()));
-        outcome.map_err(|detail| NodeError::Internal { detail }.into())
-    }
-}
-
-/// The campaign, where all of it may be asked for here. What the rules forbid is not looked at any further.
-fn taken(order: &Order, rules: &Rules, arguments: &CampaignArgs) -> Result<Campaign, Vec<String>> {
-    let campaign = order.campaign()?;
-    let mut problems = rules.problems(&campaign);
-    if problems.is_empty() {
-        problems = arguments.problems(&campaign);
-    }
-    if problems.is_empty() { Ok(campaign) } else { Err(problems) }
-}
-
 fn lease_of(seconds: f64) -> Result<Duration, Refusal> {
     let is_lease = seconds > 0.0 && seconds <= LONGEST_LEASE_SECONDS;
     Duration::try_from_secs_f64(seconds).ok().filter(|_| is_lease).ok_or_else(|| {
@@ -323,13 +240,4 @@ fn scheduled(injection: &Scheduled) -> ScheduledInjection {
 
 fn unknown(id: &str) -> Refusal {
     invalid(StatusCode::NOT_FOUND, format!("there is no campaign {id:?} here, or no more"))
-}
-
-async fn unknown_path(uri: Uri) -> Refusal {
-    invalid(StatusCode::NOT_FOUND, format!("there is no {}; there are: {CALLS}", uri.path()))
-}
-
-async fn unknown_method(method: Method, uri: Uri) -> Refusal {
-    let problem = format!("{method} does not go with {}; there are: {CALLS}", uri.path());
-    invalid(StatusCode::METHOD_NOT_ALLOWED, problem)
 }

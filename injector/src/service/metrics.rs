@@ -15,8 +15,8 @@ pub(super) struct Metrics {
     registry: Registry,
     /// Those of who is let in.
     pub(super) gate: ballast_gate::Metrics,
-    /// Campaigns that run.
-    pub(super) campaigns: Gauge,
+    /// As of the last time it was asked for.
+    campaigns: Gauge,
     injections: Family<OutcomeLabel, Counter>,
 }
 
@@ -56,8 +56,9 @@ impl Metrics {
         self.injections.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// The text that Prometheus reads (OpenMetrics 1.0).
-    pub(super) fn render(&self) -> String {
+    /// The text that Prometheus reads (OpenMetrics 1.0), while so many campaigns are `running`.
+    pub(super) fn render(&self, running: usize) -> String {
+        self.campaigns.set(i64::try_from(running).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing into a string cannot fail.
         let _ = encode(&mut text, &self.registry);

@@ -1,20 +1,13 @@
 //! The OpenAPI document of the calls, made from the handlers and the wire types.
 //!
-//! Must not know how calls are answered.
+//! Must not know how calls are answered. What every service answers, and what every call may answer beside its own, is added by
+//! the gate.
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
 use ballast_api::NodeError;
 use ballast_gate::{Access, document};
 use utoipa::{OpenApi, openapi::OpenApi as Document};
 
-use super::http::{self, Served};
-
-/// Where it is served.
-pub(super) const PATH: &str = "/v1/openapi.json";
+use super::http;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -31,10 +24,7 @@ pub(super) const PATH: &str = "/v1/openapi.json";
         http::campaign,
         http::injections,
         http::renew,
-        http::end,
-        http::healthz,
-        http::render_metrics,
-        serve
+        http::end
     ),
     components(schemas(NodeError))
 )]
@@ -42,15 +32,5 @@ struct Api;
 
 /// The document of an injector that asks for what `access` asks for.
 pub(super) fn of(access: &Access) -> Document {
-    document::complete(Api::openapi(), access)
-}
-
-/// This document.
-#[utoipa::path(
-    get,
-    path = "/v1/openapi.json",
-    responses((status = 200, body = Object, content_type = "application/json", description = "This document"))
-)]
-pub(super) async fn serve(State(served): State<Served>) -> Response {
-    Json(&*served.document).into_response()
+    document::complete(Api::openapi(), "injector", access)
 }

@@ -91,7 +91,6 @@ impl Runner {
             warn!(number, ?status, "a campaign's process died; its injections ended with it");
         }
         self.book.end(number, ended);
-        self.metrics.campaigns.dec();
     }
 
     /// Whether the line says that the campaign is over.

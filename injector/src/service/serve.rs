@@ -1,15 +1,13 @@
 //! The life of the service: from settings to "listening", until a signal, when every campaign is ended first.
 
-use std::{ffi::OsString, fs, io, sync::Arc, thread, time::Duration};
+use std::{ffi::OsString, fs, io, sync::Arc, time::Duration};
 
-use ballast_api::with_causes;
-use ballast_gate::{Access, connections};
-use serde_json::json;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    time::timeout,
+use ballast_gate::{
+    Access,
+    life::{self, Serving},
 };
+use serde_json::json;
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, level_filters::LevelFilter, warn};
 use tracing_subscriber::EnvFilter;
@@ -20,6 +18,7 @@ use super::{
     metrics::Metrics,
     runner::Runner,
     settings::{ServeArgs, Settings},
+    start::Starter,
 };
 use crate::{
     console::{print_json, warn as tell},
@@ -32,9 +31,6 @@ const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
 /// How long campaigns may take to end when this does.
 const LAST_ENDS: Duration = Duration::from_secs(15);
-
-/// How long open connections may take to finish after that.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Serves until a signal comes. `typed` are the words that `arguments` were parsed from.
 ///
@@ -90,11 +86,7 @@ async fn serve(
     access: Arc<Access>,
     until_stdin_closes: bool,
 ) -> Result<ExitStatus, InjectorError> {
-    let (ends, stop) = (CancellationToken::new(), CancellationToken::new());
-    end_on_signal(&ends).map_err(failed("wait for signals"))?;
-    if until_stdin_closes {
-        end_with_stdin(ends.clone());
-    }
+    let ends = life::until_told(until_stdin_closes).map_err(failed("wait for signals"))?;
     let listener = TcpListener::bind(settings.listen).await.map_err(failed("listen"))?;
     let address = listener.local_addr().map_err(failed("listen"))?;
     let node = fs::read_to_string(HOSTNAME).unwrap_or_default().trim().to_owned();
@@ -106,62 +98,26 @@ async fn serve(
         arguments: Arc::new(settings.campaign),
         stop: ends.clone(),
     };
-    let served = Served {
-        node: node.as_str().into(),
+    let starter = Starter {
         rules: Arc::new(settings.rules),
         arguments: Arc::new(settings.judge),
         runner,
         tasks: tasks.clone(),
-        document: Arc::default(),
     };
-    let scheme = if settings.access.tls.is_some() { "https" } else { "http" };
-    print_json(&json!({ "listening": format!("{scheme}://{address}"), "node": node }));
-    if scheme == "http" && !address.ip().is_loopback() {
-        warn!("tokens can be overheard on their way here: give --tls-cert-file and --tls-key-file");
-    }
+    print_json(&json!({ "listening": life::url(address, &settings.access), "node": node }));
     info!(%address, node, "ready");
-    let watching = tokio::spawn(Arc::clone(&access).keep(gate.clone(), stop.clone()));
-    let router = router(served, Arc::clone(&access));
-    let mut serving = tokio::spawn(connections::serve(listener, router, access, gate, stop.clone()));
-    let ended_by_itself = tokio::select! {
-        () = ends.cancelled() => false,
-        _ = &mut serving => true,
-    };
+    let router = router(Served { node: node.into(), starter }, Arc::clone(&access));
+    let mut serving = Serving::begin(listener, router, access, gate, CancellationToken::new());
+    let ended = serving.until(&ends).await;
     ends.cancel();
     // Before connections: a client that does not let go of one must not keep an injection up.
     tasks.close();
     let all_over = timeout(LAST_ENDS, tasks.wait()).await.is_ok();
-    stop.cancel();
-    if !ended_by_itself && timeout(DRAIN, &mut serving).await.is_err() {
-        warn!(after_seconds = DRAIN.as_secs(), "connections still open are cut");
-        serving.abort();
-    }
-    let _ = watching.await;
+    serving.end().await;
     if !all_over {
         warn!("a campaign does not end: `ballast-injector restore` takes back what it leaves");
         return Ok(ExitStatus::LeftBehind);
     }
     info!("every campaign is over");
-    Ok(if ended_by_itself { ExitStatus::Failed } else { ExitStatus::Done })
-}
-
-fn end_on_signal(ends: &CancellationToken) -> io::Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        let (mut signal, ends) = (signal(kind)?, ends.clone());
-        tokio::spawn(async move {
-            signal.recv().await;
-            ends.cancel();
-        });
-    }
-    Ok(())
-}
-
-/// On a thread of its own: a read of standard input cannot be called off, and must not hold the end up.
-fn end_with_stdin(ends: CancellationToken) {
-    thread::spawn(move || {
-        if let Err(error) = io::copy(&mut io::stdin().lock(), &mut io::sink()) {
-            warn!(error = with_causes(&error), "standard input cannot be read");
-        }
-        ends.cancel();
-    });
+    Ok(if ended.is_ok() { ExitStatus::Done } else { ExitStatus::Failed })
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as its tests do")]
 
 mod campaigns;
+mod gone;
 mod killing;
 mod refusal;
 mod support;

@@ -112,20 +112,13 @@ async fn so_many_campaigns_at_a_time() {
 async fn every_call_of_the_document_is_served() {
     let Some(stage) = Stage::set("document") else { return };
     let service = stage.serve();
-    let get = async |path: &str| {
-        let request =
-            ureq::get(format!("{}{path}", service.url)).header("authorization", format!("Bearer {ACT}"));
-        tokio::task::spawn_blocking(|| request.call().unwrap().body_mut().read_to_string().unwrap())
-            .await
-            .unwrap()
-    };
-    let document: serde_json::Value = serde_json::from_str(&get("/v1/openapi.json").await).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&service.get("/v1/openapi.json").await).unwrap();
     assert_eq!(document["info"]["title"], "Ballast injector");
     let paths = document["paths"].as_object().unwrap();
     let calls: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
     assert_eq!(calls, 10);
     for path in paths.iter().filter(|(path, item)| !path.contains('{') && item.get("get").is_some()) {
-        assert!(!get(path.0).await.is_empty(), "{}", path.0);
+        assert!(!service.get(path.0).await.is_empty(), "{}", path.0);
     }
-    assert!(get("/metrics").await.contains("ballast_injector_campaigns 0"));
+    assert!(service.get("/metrics").await.contains("ballast_injector_campaigns 0"));
 }

@@ -137,6 +137,14 @@ impl Service {
         HttpInjector::with_credentials(&self.url, &credentials).unwrap()
     }
 
+    /// What it answers to a GET by whoever may act.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let request =
+            ureq::get(format!("{}{path}", self.url)).header("authorization", format!("Bearer {ACT}"));
+        let answer = move || request.call().unwrap().body_mut().read_to_string().unwrap();
+        tokio::task::spawn_blocking(answer).await.unwrap()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
