@@ -1,6 +1,6 @@
 //! The unit in deploy/ fits the program, and systemd understands the units there. Needs no root.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     fs,
