@@ -6,6 +6,7 @@ use ballast_injector::clocks;
 use nix::sys::signal::Signal;
 
 use crate::{
+    container::run,
     stage::{FOREVER, Scene, VETH, mbits, on_a_host},
     support::{Running, await_true, pause, signal},
     traffic::{TCP_SHARE, To, tcp_rate},
@@ -73,6 +74,33 @@ fn as_much_arrives_as_was_asked_for_and_only_where_it_was() {
             scene.assert_as_before(&before, pids);
         }
         assert_eq!(complaints(scene), complained, "somebody had no use for the frames");
+    });
+}
+
+#[test]
+fn on_a_bridge_nobody_else_gets_any_of_it() {
+    on_a_host("traffic-bridge", |scene| {
+        // As Docker has it; the other port is another container's.
+        run("ip", "link add br0 type bridge");
+        run("ip", &format!("link set {VETH} master br0"));
+        run("ip", "link add other type veth peer name others");
+        run("ip", "link set other master br0");
+        for link in ["br0", "other", "others"] {
+            run("ip", &format!("link set {link} up"));
+        }
+        let sent_on = || column("br0", 8) + column("other", 8);
+        let (before, dropped) = (sent_on(), complaints(scene) + column("br0", 2) + column("br0", 3));
+        let running = scene.start("net-bandwidth --traffic --intensity 50Mbit/s", FOREVER);
+        let rates = carried_rates();
+        eprintln!("on a bridge: {:.3} and {:.3} Mbit/s arrive", rates[0] / 1e6, rates[1] / 1e6);
+        for rate in rates {
+            assert!((rate - 50e6).abs() <= 0.05 * 50e6, "{rate}");
+        }
+        assert!((share_at_the_end(running) - 1.0).abs() < 0.05);
+        // The kernel itself says a word now and then.
+        assert!(sent_on() - before < 20_000, "{} bytes went on", sent_on() - before);
+        let complained = complaints(scene) + column("br0", 2) + column("br0", 3);
+        assert_eq!(complained, dropped, "somebody had no use for the frames");
     });
 }
 
