@@ -26,6 +26,7 @@ use ballast_injector::{
 };
 use ballast_kernel::Hierarchy;
 use clap::Parser;
+use nix::unistd::geteuid;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -60,7 +61,11 @@ fn main() -> ExitCode {
     };
     let status = done.unwrap_or_else(|error| {
         warn(&format!("{error:#}"));
-        error.downcast_ref().map_or(ExitStatus::Failed, InjectorError::exit_status)
+        let status = error.downcast_ref().map_or(ExitStatus::Failed, InjectorError::exit_status);
+        if status == ExitStatus::NotPermitted && !geteuid().is_root() {
+            warn("this user is not root, who alone may change cgroups, others' processes and networks: try it with sudo");
+        }
+        status
     });
     ExitCode::from(status.code())
 }
