@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{print_json, print_line, warn};
 use crate::report::Log;
 
-/// Where its begin and its end are told.
+/// Where the begin and the end are told.
 #[derive(Debug)]
 pub(crate) struct Output {
     /// Whether standard output takes JSON lines.
@@ -35,7 +35,7 @@ impl Output {
         }
     }
 
-    /// It is over: `what` is over.
+    /// It is over. `what` is its name in the warning that a log cannot be written: `injection` or `load`.
     pub(crate) fn ended(&mut self, what: &str, report: &(impl Serialize + Display)) {
         if self.json {
             print_json(&Line::Ended(report));
@@ -48,7 +48,7 @@ impl Output {
     }
 }
 
-/// A progress line on standard error, as long as `duration` in milliseconds.
+/// A progress line on standard error, whose positions are [`millis`] from 0 to those of `duration`.
 pub(crate) fn progress_line(prefix: String, duration: Duration) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg} {eta} left");
     ProgressBar::new(millis(duration))
