@@ -3,17 +3,16 @@
 //! Must not know how it is done.
 
 mod examples;
+mod injection;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use ballast_api::ContainerName;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
     campaign::cli::CampaignArgs,
-    guards::Guards,
     kinds::{
-        Kind,
         cpu::Cpu,
         disk::Disk,
         llc::Llc,
@@ -23,16 +22,10 @@ use crate::{
         pause::Pause,
     },
     load::{self, cli::LoadArgs},
-    place::Place,
-    process::supervisor::Request,
     service::ServeArgs,
 };
 
-/// The longest injection accepted: what runs longer is not an injection but a tenant.
-const LONGEST: Duration = Duration::from_secs(3600);
-
-/// The shortest injection accepted: one CFS period, below which no dose can be told.
-const SHORTEST: Duration = Duration::from_millis(100);
+pub use injection::{Common, Injection};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -213,46 +206,6 @@ impl Command {
     }
 }
 
-/// Options of every kind.
-#[derive(Debug, Args)]
-pub struct Common {
-    /// Where the injection is.
-    #[command(flatten)]
-    place: Place,
-    /// How long, from the first moment of the load to the last: 20s, 1m 30s; 100ms to 1h
-    #[arg(long, value_parser = parse_duration)]
-    duration: Duration,
-    /// Print one JSON line when the load begins and one when it has ended
-    #[arg(long)]
-    pub json: bool,
-    /// Append what was asked and achieved to this file, as one JSON line
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
-    /// A name of your own for it: told with everything that is told of it
-    #[arg(long, value_name = "TEXT")]
-    label: Option<String>,
-    /// What ends it early.
-    #[command(flatten)]
-    guards: Guards,
-    /// End when standard input does: tie the injection to the program that started it
-    #[arg(long)]
-    until_stdin_closes: bool,
-    /// Where running injections are noted down
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
-    pub state_dir: PathBuf,
-}
-
-/// One injection: what every kind has, and what this one has.
-#[derive(Debug, Args)]
-pub struct Injection<K: Args> {
-    /// What every kind has.
-    #[command(flatten)]
-    pub common: Common,
-    /// What this one has.
-    #[command(flatten)]
-    pub kind: K,
-}
-
 /// Options of `restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
@@ -266,32 +219,6 @@ pub struct RestoreArgs {
 
 pub(crate) const DEFAULT_STATE_DIR: &str = "/run/ballast/injector";
 
-impl Common {
-    /// The injection asked for.
-    #[must_use]
-    pub fn request(&self, kind: Box<dyn Kind>) -> Request {
-        Request {
-            place: self.place.clone(),
-            kind,
-            duration: self.duration,
-            label: self.label.clone(),
-            guards: self.guards.clone(),
-            until_stdin_closes: self.until_stdin_closes,
-            state_dir: self.state_dir.clone(),
-        }
-    }
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration =
-        humantime::parse_duration(text).map_err(|error| format!("{error}; write 20s or 1m 30s"))?;
-    if (SHORTEST..=LONGEST).contains(&duration) {
-        Ok(duration)
-    } else {
-        Err("it must be at least 100ms and at most 1h".to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -302,14 +229,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_have_bounds() {
-        assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
-        for bad in ["0s", "99ms", "1h 1ms", "20", "-1s", "soon"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

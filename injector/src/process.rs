@@ -10,6 +10,7 @@ mod giver;
 mod messages;
 mod scene;
 pub(crate) mod sources;
+mod supervision;
 mod worker_handle;
 
 pub(crate) use worker_handle::own_program;

@@ -9,16 +9,13 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
-
 use super::{
     engine::Observer,
     report::{Report, Workload},
     tally::Tally,
 };
 use crate::{
-    console::{print_json, print_line, warn},
+    console::output::{Output, millis, progress_line},
     report::Log,
 };
 
@@ -28,8 +25,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Standard output and standard error.
 #[derive(Debug)]
 pub(super) struct Console {
-    json: bool,
-    log: Option<Log>,
+    output: Output,
     duration: Duration,
     drawing: Option<(SyncSender<Live>, JoinHandle<()>)>,
     shown_at: Duration,
@@ -45,25 +41,16 @@ struct Live {
     failed: u64,
 }
 
-/// A JSON line of standard output.
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Line<'a> {
-    Started(&'a Workload),
-    Ended(&'a Report),
-}
-
 impl Console {
     /// Shows a load of such a duration as JSON or as text, and appends it to a log.
     pub(super) fn new(json: bool, log: Option<Log>, duration: Duration) -> Self {
-        Self { json, log, duration, drawing: None, shown_at: Duration::ZERO, shown_answers: 0 }
+        let output = Output { json, log };
+        Self { output, duration, drawing: None, shown_at: Duration::ZERO, shown_answers: 0 }
     }
 
     /// It begins.
     pub(super) fn started(&mut self, workload: &Workload) {
-        if self.json {
-            print_json(&Line::Started(workload));
-        }
+        self.output.started(workload);
         if io::stderr().is_terminal() {
             let (sender, news) = sync_channel(1);
             let (target, duration) = (workload.target.clone(), self.duration);
@@ -77,14 +64,7 @@ impl Console {
             drop(sender);
             let _ = drawing.join();
         }
-        if self.json {
-            print_json(&Line::Ended(report));
-        } else {
-            print_line(&report.to_string());
-        }
-        if let Some(Err(error)) = self.log.as_mut().map(|log| log.append(report)) {
-            warn(&format!("the log lacks this load: {error}"));
-        }
+        self.output.ended("load", report);
     }
 }
 
@@ -109,11 +89,7 @@ impl Observer for Console {
 
 /// Draws what it is told until nobody tells any more.
 fn draw(news: &Receiver<Live>, target: String, duration: Duration) {
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg} {eta} left");
-    let bar = ProgressBar::new(millis(duration))
-        .with_prefix(target)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = progress_line(target, duration);
     for Live { elapsed, rate, p99_seconds, failed } in news {
         bar.set_position(millis(elapsed.min(duration)));
         bar.set_message(format!("{rate:.0}/s p99 {:.1} ms, {failed} failed", 1000.0 * p99_seconds));
