@@ -120,7 +120,7 @@ fn text_of(options: &BTreeMap<String, toml::Value>) -> usize {
     sum(options.iter().map(|(name, value)| text_of_one(name, value)))
 }
 
-/// As [`super::schedule`] writes it, without that it is written: a list has its option's name with each value.
+/// As [`mod@super::schedule`] writes it, without that it is written: a list has its option's name with each value.
 fn text_of_one(name: &str, value: &toml::Value) -> usize {
     match value {
         toml::Value::Array(values) => sum(values.iter().map(|value| text_of_one(name, value))),

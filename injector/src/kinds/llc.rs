@@ -1,7 +1,7 @@
 //! A part of the last-level cache, kept in use: lines that others want there are driven out.
 //!
 //! Threads sweep over a working set, line by line, reading and changing one word of each. The dose is the bytes of the set
-//! that were touched within the last tenth of a second ([`IN_USE`]), and its amount the integral of that over time: a line
+//! that were touched within the last tenth of a second (`IN_USE`), and its amount the integral of that over time: a line
 //! that is touched after a time `t` adds `min(t, IN_USE)` times its length. So the dose is the whole set as long as every
 //! sweep is shorter than that, and less where the threads get too little CPU time: what they do not touch for so long,
 //! others have driven out.

@@ -14,7 +14,7 @@ const MOST_BYTES: u64 = 4 << 20;
 /// The most steps.
 const MOST_STEPS: usize = 100_000;
 
-/// Rates that hold one after the other. Bounded by [`MOST_STEPS`].
+/// Rates that hold one after the other. Bounded by `MOST_STEPS`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trace {
     /// Each one's rate per second, and for how many seconds it holds.
