@@ -6,8 +6,9 @@ use ballast_injector::clocks;
 use nix::sys::signal::Signal;
 
 use crate::{
+    shared::{pause, signal},
     stage::{FOREVER, Scene, VETH, mbits, on_a_host},
-    support::{Running, await_true, pause, signal},
+    support::{Running, await_true},
     traffic::{TCP_SHARE, To, tcp_rate},
 };
 
