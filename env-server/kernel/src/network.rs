@@ -15,13 +15,14 @@
 //!
 //! Everything of Ballast can be told from everything of others by its name or number, so that no memory is needed to
 //! undo it: the HTB's handle ([`htb::MAJOR`]), the ingress qdisc's block and the ifb's name, which both hold the index
-//! of the veth ([`redirect::block`], [`redirect::ifb_name`]). Linux 4.16 is the oldest that has all of them.
+//! of the veth ([`hook::Hook::block`], [`redirect::ifb_name`]). Linux 4.16 is the oldest that has all of them.
 
 mod control;
 mod counters;
 mod detour;
 mod end;
 mod found;
+mod hook;
 mod host;
 mod htb;
 mod interface;

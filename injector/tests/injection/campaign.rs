@@ -8,7 +8,10 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{PROGRAM, Stage, await_true, signal};
+use crate::{
+    shared::{PROGRAM, signal},
+    support::{Stage, await_true},
+};
 
 /// Two injections of the stage's own target, at once and half a second later.
 fn plan(stage: &Stage, first_lasts: &str) -> String {

@@ -18,7 +18,8 @@ use tempfile::TempDir;
 
 use crate::{
     refusal::refused,
-    support::{Ended, Running, Stage, assert_on_time, await_true, number, pause, signal},
+    shared::{number, pause, signal},
+    support::{Ended, Running, Stage, assert_on_time, await_true},
 };
 
 /// By how much a dose may be off.

@@ -4,7 +4,10 @@ use std::{fs, time::Duration};
 
 use serde_json::Value;
 
-use crate::support::{Ended, Stage, assert_on_time, number};
+use crate::{
+    shared::number,
+    support::{Ended, Stage, assert_on_time},
+};
 
 /// Percentage points by which a dose may be off on a busy machine; what was measured is printed.
 const TOLERANCE: f64 = 0.05;

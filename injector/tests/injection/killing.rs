@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Stage, await_true, pause, signal};
+use crate::{
+    shared::{pause, signal},
+    support::{Stage, await_true},
+};
 
 /// Long enough that only the kill can end it.
 const FOREVER: &str = "10m";

@@ -11,5 +11,7 @@ mod killing;
 mod memory_kinds;
 mod placing;
 mod refusal;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod support;
 mod target_gone;

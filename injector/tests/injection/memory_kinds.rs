@@ -5,7 +5,10 @@ use std::{fs, path::PathBuf, process::Output};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Ended, NOBODY, Stage, assert_on_time, await_true, number, signal};
+use crate::{
+    shared::{number, signal},
+    support::{Ended, NOBODY, Stage, assert_on_time, await_true},
+};
 
 const MIB: f64 = 1_048_576.0;
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Stage, pause, signal};
+use crate::{
+    shared::{pause, signal},
+    support::Stage,
+};
 
 /// Cgroups made for injections, that are there now.
 fn camps(stage: &Stage) -> BTreeSet<String> {

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::support::{PROGRAM, Stage};
+use crate::{shared::PROGRAM, support::Stage};
 
 pub(crate) fn refused(command: &mut Command, code: i32, told: &str) {
     let Output { status, stdout, stderr } = command.output().unwrap();

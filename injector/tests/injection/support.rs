@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -12,15 +12,11 @@ use std::{
 
 use ballast_api::{Cores, Limit};
 use ballast_injector::clocks;
-use ballast_kernel::{Cgroup, CgroupTree, CpuControl, Hierarchy};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, geteuid},
-};
+use ballast_kernel::{Cgroup, CgroupTree, CpuControl};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-injector");
+use crate::shared::{self, PROGRAM, children_of, is_alive, number, own_cgroup, pause};
 
 /// The worker of an injection that has none, or of one that is over: no process of that id can be.
 pub(crate) const NOBODY: u32 = i32::MAX.cast_unsigned();
@@ -41,21 +37,7 @@ impl Stage {
     /// `None`, after saying why, where this machine cannot do it.
     pub(crate) fn set(test: &str) -> Option<Self> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let skipped = |reason: &str| {
-            eprintln!("SKIPPED {test}: {reason}");
-            None
-        };
-        if !geteuid().is_root() {
-            return skipped("it needs root");
-        }
-        let tree = match Hierarchy::find(Path::new("/proc/self/mountinfo")) {
-            Ok(hierarchy) => CgroupTree::new(hierarchy),
-            Err(error) => return skipped(&error.to_string()),
-        };
-        let cgroup = match tree.create(&format!("ballast-test-{}-{test}", std::process::id())) {
-            Ok(cgroup) => cgroup,
-            Err(error) => return skipped(&format!("{:#}", anyhow::Error::from(error))),
-        };
+        let (tree, cgroup) = own_cgroup(test)?;
         // The machine may be busy with other things; a test of doses needs the CPU.
         for (file, largest) in [("cpu.shares", "262144"), ("cpu.weight", "10000")] {
             let path = tree.hierarchy().cpu_folder(cgroup.path()).join(file);
@@ -77,10 +59,9 @@ impl Stage {
 
     /// Starts a program that lives in the target, and answers its process id.
     pub(crate) fn occupy(&mut self, program: &str, arguments: &[&str]) -> u32 {
-        let child = Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap();
+        let child = shared::occupy(&self.cgroup, program, arguments);
         let pid = child.id();
         self.occupants.push(child);
-        self.cgroup.attach(pid).unwrap();
         pid
     }
 
@@ -233,11 +214,6 @@ impl Drop for Running {
     }
 }
 
-/// A number of a report.
-pub(crate) fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
-}
-
 /// That an injection lasted as long as was asked, to 50 ms. Processors that are emulated in software may stand still for
 /// longer than that.
 pub(crate) fn assert_on_time(report: &Value) {
@@ -247,14 +223,6 @@ pub(crate) fn assert_on_time(report: &Value) {
     assert!(late.abs() < bound, "{late} s off: {report}");
 }
 
-pub(crate) fn signal(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
-}
-
-pub(crate) fn pause(time: Duration) {
-    clocks::sleep_until(clocks::monotonic() + time);
-}
-
 /// Waits for a condition, at most five seconds.
 pub(crate) fn await_true(what: &str, condition: impl Fn() -> bool, otherwise: impl Fn() -> String) {
     let end = clocks::monotonic() + Duration::from_secs(5);
@@ -262,24 +230,6 @@ pub(crate) fn await_true(what: &str, condition: impl Fn() -> bool, otherwise: im
         assert!(clocks::monotonic() < end, "not in time: {what}; but {}", otherwise());
         pause(Duration::from_millis(5));
     }
-}
-
-/// State and parent of a process, from /proc/PID/stat; the name in parentheses may hold anything.
-fn state_and_parent(pid: u32) -> Option<(String, u32)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
-}
-
-/// A zombie is dead: only its parent has not looked yet.
-fn is_alive(pid: u32) -> bool {
-    state_and_parent(pid).is_some_and(|(state, _)| state != "Z")
-}
-
-pub(crate) fn children_of(parent: u32) -> Vec<u32> {
-    let pids =
-        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| state_and_parent(*pid).is_some_and(|(_, its)| its == parent)).collect()
 }
 
 /// Whether it is the worker, or the janitor, of an injection.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Stage, pause};
+use crate::{shared::pause, support::Stage};
 
 #[test]
 fn a_target_that_empties_ends_the_injection() {

@@ -13,7 +13,8 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::{
     scene::{Injection, Scene},
-    support::{children_of, has_role, pause},
+    shared::{children_of, pause},
+    support::has_role,
 };
 
 /// Who is killed.

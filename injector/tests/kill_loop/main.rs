@@ -10,6 +10,8 @@ mod blow;
 #[allow(dead_code, reason = "it serves the tests of doses too")]
 mod container;
 mod scene;
+#[path = "../shared/mod.rs"]
+mod shared;
 #[path = "../injection/support.rs"]
 #[allow(dead_code, reason = "it serves the tests of the single kinds too")]
 mod support;
@@ -22,7 +24,7 @@ use container::{HOST_ADDRESS, as_a_host};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use scene::Scene;
-use support::pause;
+use shared::pause;
 
 const KILLS: u64 = 20;
 const SEED: u64 = 20;

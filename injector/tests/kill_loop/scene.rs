@@ -20,7 +20,8 @@ use tempfile::TempDir;
 
 use crate::{
     container::{CONTAINER_ADDRESS, Container, HOST_ADDRESS, mbits},
-    support::{NOBODY, PROGRAM, Stage, pause, signal},
+    shared::{PROGRAM, occupy, pause, signal},
+    support::{NOBODY, Stage},
     traces,
 };
 
@@ -207,10 +208,7 @@ fn keep_mounts_apart() {
 }
 
 fn inhabit(stage: &Stage, container: &Container) -> Child {
-    let start = || Command::new("sleep").arg("6000").stdin(Stdio::null()).spawn().unwrap();
-    let child = container.inside(start);
-    stage.cgroup.attach(child.id()).unwrap();
-    child
+    container.inside(|| occupy(&stage.cgroup, "sleep", &["6000"]))
 }
 
 /// One that was begun, and is certainly ended.

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     container::{Container, dump},
-    support::PROGRAM,
+    shared::PROGRAM,
 };
 
 /// Where limits are, and a pause. Others are the weights, which the stage sets once, and counters.

@@ -8,23 +8,17 @@ use std::{
 };
 
 use ballast_injector::clocks;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
     server::{OK, Reply, Server},
-    support::{PROGRAM, count, number},
+    shared::{self, PROGRAM, number, pause},
+    support::count,
 };
 
 /// Longer than anything here takes on any machine.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn pause(time: Duration) {
-    clocks::sleep_until(clocks::monotonic() + time);
-}
 
 /// 200 requests/s of the service, uniform, from the campaign's begin on.
 fn campaign(folder: &Path, server: &Server, duration: &str) -> Command {
@@ -92,7 +86,7 @@ fn whatever_ends_the_campaign_ends_the_load() {
         let mut child = campaign(folder.path(), &server, "10m").spawn().unwrap();
         await_true("it has begun", || server.requests() > before);
         match asked {
-            Some(signal) => kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap(),
+            Some(signal) => shared::signal(child.id(), signal),
             None => drop(child.stdin.take()),
         }
         let (ended, told) = ended(child);

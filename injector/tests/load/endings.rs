@@ -2,18 +2,14 @@
 
 use std::{fs, time::Duration};
 
-use ballast_injector::clocks;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
     server::{OK, Reply, Server},
-    support::{command, count, number, start},
+    shared::{number, pause},
+    support::{command, count, start},
 };
-
-fn pause(time: Duration) {
-    clocks::sleep_until(clocks::monotonic() + time);
-}
 
 #[test]
 fn signals_end_it_and_what_was_done_is_reported() {

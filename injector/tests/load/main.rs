@@ -9,5 +9,7 @@ mod campaign;
 mod endings;
 mod refusal;
 mod server;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod support;
 mod times;

@@ -5,13 +5,10 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-injector");
+use crate::shared::{self, PROGRAM};
 
 /// `ballast-injector load URL`, with more arguments in one string.
 pub(crate) fn command(url: &str, arguments: &str) -> Command {
@@ -40,7 +37,7 @@ pub(crate) fn start(url: &str, arguments: &str) -> Running {
 
 impl Running {
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+        shared::signal(self.child.id(), signal);
     }
 
     /// The exit code and the report.
@@ -71,10 +68,6 @@ pub(crate) fn report(url: &str, arguments: &str) -> Value {
 
 pub(crate) fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
-}
-
-pub(crate) fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
 fn sum(object: &Value) -> u64 {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     server::{OK, Reply, Server},
-    support::{count, number, report, start},
+    shared::number,
+    support::{count, report, start},
 };
 
 #[test]

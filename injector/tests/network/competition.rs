@@ -7,8 +7,9 @@ use nix::sys::signal::Signal;
 
 use crate::{
     container::run,
+    shared::{pause, signal},
     stage::{FOREVER, Scene, VETH, mbits, on_a_host},
-    support::{Running, await_true, pause, signal},
+    support::{Running, await_true},
     traffic::{TCP_SHARE, To, tcp_rate},
 };
 

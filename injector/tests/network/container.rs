@@ -16,7 +16,7 @@ use ballast_api::{BitsPerSecond, EgressIngress, Limit};
 use ballast_kernel::{Interface, NetworkControl};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::support::pause;
+use crate::shared::pause;
 
 pub(crate) const HOST_ADDRESS: &str = "192.0.2.1";
 pub(crate) const CONTAINER_ADDRESS: &str = "192.0.2.2";

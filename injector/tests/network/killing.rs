@@ -7,8 +7,9 @@ use nix::sys::signal::Signal;
 
 use crate::{
     delay::has_netem,
+    shared::signal,
     stage::{FOREVER, Scene, dump, mbits, on_a_host},
-    support::{NOBODY, await_true, signal},
+    support::{NOBODY, await_true},
     traffic::{round_trips, with_echo},
 };
 

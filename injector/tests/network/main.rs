@@ -12,6 +12,8 @@ mod delay;
 mod killing;
 mod loss;
 mod refusal;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod stage;
 #[path = "../injection/support.rs"]
 #[allow(dead_code, reason = "it serves the tests of the other kinds too")]

@@ -4,8 +4,9 @@ use ballast_kernel::network::Netem;
 use nix::sys::signal::Signal;
 
 use crate::{
+    shared::signal,
     stage::{mbits, on_a_host, run},
-    support::{Stage, signal},
+    support::Stage,
 };
 
 #[test]

@@ -8,7 +8,8 @@ use nix::sys::signal::Signal;
 pub(crate) use crate::container::{CONTAINER_ADDRESS, HOST_ADDRESS, VETH, dump, mbits, run};
 use crate::{
     container::{Container, as_a_host},
-    support::{Ended, Running, Stage, signal},
+    shared::signal,
+    support::{Ended, Running, Stage},
 };
 
 /// Longer than any test measures.

@@ -1,14 +1,12 @@
 //! The service, or a campaign's process, is killed: its injections end, and nothing is left.
 
-use std::fs;
-
 use ballast_api::injector::CampaignEnd;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
-use crate::support::{ACT, Service, Stage, begun, over};
+use crate::{
+    shared::{children_of, signal},
+    support::{ACT, Service, Stage, begun, over},
+};
 
 const KINDS: [&str; 2] =
     ["duration = '50s'\nkind = 'cpu'\nintensity = '0.1'", "duration = '50s'\nkind = 'pause'"];
@@ -35,15 +33,12 @@ async fn a_killed_campaign_takes_its_injections_along_and_is_told() {
     let client = service.client(Some(ACT));
     let id = client.begin(&stage.order(KINDS[0])).await.unwrap().state.unwrap().id;
     begun(&client, &id).await;
-    kill(Pid::from_raw(campaign_of(&service)), Signal::SIGKILL).unwrap();
+    signal(campaign_of(&service), Signal::SIGKILL);
     assert_eq!(over(&client, &id).await.ended, Some(CampaignEnd::Died));
     stage.assert_nothing_left().await;
 }
 
 /// The process of the only campaign.
-fn campaign_of(service: &Service) -> i32 {
-    let service = service.pid();
-    let tasks = fs::read_dir(format!("/proc/{service}/task")).unwrap();
-    let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap());
-    children.collect::<String>().split_whitespace().next().unwrap().parse().unwrap()
+fn campaign_of(service: &Service) -> u32 {
+    children_of(service.pid())[0]
 }

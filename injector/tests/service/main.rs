@@ -6,4 +6,6 @@ mod campaigns;
 mod gone;
 mod killing;
 mod refusal;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod support;

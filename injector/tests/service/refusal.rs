@@ -7,7 +7,10 @@ use ballast_api::{
     injector::{CampaignLease, CampaignOrder},
 };
 
-use crate::support::{ACT, OBSERVE, PROGRAM, Stage};
+use crate::{
+    shared::PROGRAM,
+    support::{ACT, OBSERVE, Stage},
+};
 
 #[test]
 fn it_does_not_serve_unless_it_is_enabled_and_told_what_may_be_hurt() {

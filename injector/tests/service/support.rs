@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -13,16 +13,14 @@ use ballast_api::{
     Credentials, HttpInjector,
     injector::{CampaignOrder, CampaignState},
 };
-use ballast_kernel::{Cgroup, CgroupTree, Hierarchy};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, geteuid},
-};
+use ballast_kernel::Cgroup;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-injector");
+use crate::shared::{self, PROGRAM, occupy, own_cgroup};
+
 pub(crate) const ACT: &str = "act-0123456789abcd";
 pub(crate) const OBSERVE: &str = "observe-0123456789";
 
@@ -39,23 +37,8 @@ pub(crate) struct Stage {
 impl Stage {
     /// `None`, after saying why, where this machine cannot do it.
     pub(crate) fn set(test: &str) -> Option<Self> {
-        let skipped = |reason: &str| {
-            eprintln!("SKIPPED {test}: {reason}");
-            None
-        };
-        if !geteuid().is_root() {
-            return skipped("it needs root");
-        }
-        let tree = match Hierarchy::find(Path::new("/proc/self/mountinfo")) {
-            Ok(hierarchy) => CgroupTree::new(hierarchy),
-            Err(error) => return skipped(&error.to_string()),
-        };
-        let target = match tree.create(&format!("ballast-test-service-{}-{test}", std::process::id())) {
-            Ok(target) => target,
-            Err(error) => return skipped(&error.to_string()),
-        };
-        let inhabitant = Command::new("sleep").arg("6000").stdin(Stdio::null()).spawn().unwrap();
-        target.attach(inhabitant.id()).unwrap();
+        let (_, target) = own_cgroup(&format!("service-{test}"))?;
+        let inhabitant = occupy(&target, "sleep", &["6000"]);
         Some(Self { target, inhabitant, folder: tempfile::tempdir().unwrap() })
     }
 
@@ -150,7 +133,7 @@ impl Service {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.pid().try_into().unwrap()), signal).unwrap();
+        shared::signal(self.pid(), signal);
     }
 
     /// The exit code, once it has ended; `None` for one that was killed.

@@ -8,6 +8,7 @@ use tracing::warn;
 use super::{
     counters::{self, NetworkCounters},
     found::{Found, Ifb},
+    hook::ENTRY,
     host::{Connection, Host},
     htb,
     interface::Interface,
@@ -221,7 +222,7 @@ fn limit_egress(netlink: &Netlink, found: &Found, rate: Rate) -> Result<(), Kern
     }
     shaper::set(netlink, &ifb.link, &ifb.root, found.memory(), rate)?;
     if found.entry.ours().is_none() {
-        netlink.act(&redirect::add_qdisc(&found.link))?;
+        netlink.act(&ENTRY.add_qdisc(&found.link))?;
     }
     if !ifb.fed {
         netlink.act(&redirect::add_filter(&found.link, &ifb.link))?;
@@ -247,7 +248,7 @@ fn ifb(netlink: &Netlink, found: &Found) -> Result<Ifb, KernelError> {
 /// The redirection goes first, for the same reason.
 fn free_egress(netlink: &Netlink, found: &Found) -> Result<(), KernelError> {
     if found.entry.ours().is_some() {
-        netlink.act(&redirect::remove_qdisc(&found.link))?;
+        netlink.act(&ENTRY.remove_qdisc(&found.link))?;
     }
     match found.ifb.ours() {
         Some(ifb) => netlink.act(&links::remove(&ifb.link)),

@@ -1,38 +1,27 @@
 //! A detour for what leaves a link: every frame goes to another interface, but those that bear the mark of who has it.
 //!
-//! A clsact qdisc with a block of filters whose number is made from the link's index, by which it is told from others'. The
-//! one filter is a program of classic BPF: u32 can compare marks only in kernels built for it. Must not know what happens to
-//! the frames on the way.
+//! The one filter at the link's [`EXIT`] is a program of classic BPF: u32 can compare marks only in kernels built for it. Must
+//! not know what happens to the frames on the way.
 
 use std::path::Path;
 
 use netlink_packet_core::{DefaultNla, Emitable, NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::{
-    RouteNetlinkMessage,
-    tc::{TcAttribute, TcHandle, TcHeader, TcMessage},
-};
+use netlink_packet_route::{RouteNetlinkMessage, tc::TcAttribute};
 
 use super::{
     end::VethEnd,
+    hook::EXIT,
     htb,
     links::{self, Link},
-    netlink::{Netlink, Request},
+    netlink::Request,
     redirect,
-    shaper::{self, Place},
+    shaper::Place,
 };
 use crate::error::KernelError;
 
 /// Frames with this mark (`SO_MARK` of the socket that sends them) take no detour. The mark ends with the veth: the kernel
 /// clears it when a frame changes its namespace.
 pub const DETOUR_MARK: u32 = 0xba11_a57d;
-
-const KIND: &str = "clsact";
-const HANDLE: TcHandle = TcHandle { major: 0xffff, minor: 0 };
-const TCA_EGRESS_BLOCK: u16 = 14;
-/// Mixed into the index of a link; differs from that of [`redirect`] where no index does.
-const BLOCK: u32 = 0xde70_a570;
-const EVERY_PROTOCOL: u16 = 3;
-const PRIORITY: u16 = 1;
 
 const FILTER_KIND: &str = "bpf";
 const TCA_BPF_ACT: u16 = 1;
@@ -53,7 +42,7 @@ impl Detour {
     /// # Errors
     /// When the kernel does not tell.
     pub fn obstacle(proc: &Path, end: &VethEnd) -> Result<Option<String>, KernelError> {
-        let found = end.with(proc, look)?;
+        let found = end.with(proc, |netlink, link| EXIT.look(netlink, link))?;
         Ok(match found {
             None | Some(Place::Free) => None,
             Some(Place::Ours(())) => Some("another detour".to_owned()),
@@ -68,7 +57,7 @@ impl Detour {
     pub fn add(proc: &Path, end: &VethEnd, by: &str) -> Result<(), KernelError> {
         let added = end.with(proc, |netlink, link| {
             let target = links::by_name(netlink, by)?.ok_or_else(|| end.gone())?;
-            netlink.act(&add_qdisc(link))?;
+            netlink.act(&EXIT.add_qdisc(link))?;
             netlink.act(&add_filter(link, &target))
         })?;
         added.ok_or_else(|| end.gone())
@@ -79,7 +68,9 @@ impl Detour {
     /// # Errors
     /// When the kernel does not tell.
     pub fn is_at(proc: &Path, end: &VethEnd) -> Result<bool, KernelError> {
-        Ok(end.with(proc, look)?.is_some_and(|place| place.ours().is_some()))
+        Ok(end
+            .with(proc, |netlink, link| EXIT.look(netlink, link))?
+            .is_some_and(|place| place.ours().is_some()))
     }
 
     /// Takes it back; nothing is done where it is not there, or not any more.
@@ -87,11 +78,10 @@ impl Detour {
     /// # Errors
     /// When the kernel refuses.
     pub fn remove(proc: &Path, end: &VethEnd) -> Result<(), KernelError> {
-        end.with(proc, |netlink, link| match look(netlink, link)? {
+        end.with(proc, |netlink, link| match EXIT.look(netlink, link)? {
             Place::Ours(()) => {
                 end.restore_queue_length(netlink, link)?;
-                let message = RouteNetlinkMessage::DelQueueDiscipline(clsact(link));
-                netlink.act(&Request::new("remove the clsact qdisc of", link, message))
+                netlink.act(&EXIT.remove_qdisc(link))
             }
             _ => Ok(()),
         })
@@ -99,41 +89,8 @@ impl Detour {
     }
 }
 
-fn look(netlink: &Netlink, link: &Link) -> Result<Place<()>, KernelError> {
-    Ok(match shaper::qdisc_at(netlink, link, TcHandle::CLSACT)? {
-        None => Place::Free,
-        Some(qdisc) if redirect::block_of(&qdisc, TCA_EGRESS_BLOCK) == Some(block(link)) => Place::Ours(()),
-        Some(qdisc) => Place::Others(shaper::describe(&qdisc)),
-    })
-}
-
-fn block(link: &Link) -> u32 {
-    BLOCK ^ link.index
-}
-
-fn clsact(link: &Link) -> TcMessage {
-    let mut message = TcMessage::with_index(link.signed_index());
-    (message.header.handle, message.header.parent) = (HANDLE, TcHandle::CLSACT);
-    message
-}
-
-/// With an empty block: every frame passes.
-fn add_qdisc(link: &Link) -> Request {
-    let mut message = clsact(link);
-    let block = DefaultNla::new(TCA_EGRESS_BLOCK, block(link).to_ne_bytes().to_vec());
-    message.attributes = vec![TcAttribute::Kind(KIND.to_owned()), TcAttribute::Other(block)];
-    Request::new("add a clsact qdisc to", link, RouteNetlinkMessage::NewQueueDiscipline(message))
-        .with_flags(NLM_F_CREATE | NLM_F_EXCL)
-}
-
 fn add_filter(link: &Link, target: &Link) -> Request {
-    let mut message = TcMessage::default();
-    message.header = TcHeader {
-        index: TcHeader::TCM_IFINDEX_MAGIC_BLOCK.cast_signed(),
-        parent: block(link).into(),
-        info: u32::from(PRIORITY) << 16 | u32::from(EVERY_PROTOCOL.to_be()),
-        ..TcHeader::default()
-    };
+    let mut message = EXIT.filter(link);
     message.attributes =
         vec![TcAttribute::Kind(FILTER_KIND.to_owned()), htb::raw_options(filter_options(target))];
     Request::new("redirect what leaves", link, RouteNetlinkMessage::NewTrafficFilter(message))

@@ -8,6 +8,7 @@ use ballast_api::{BitsPerSecond, EgressIngress, Limit};
 use nix::errno::Errno;
 
 use super::{
+    hook::ENTRY,
     htb::Qdisc,
     interface::Interface,
     links::{self, Link},
@@ -68,7 +69,7 @@ impl Found {
 
     pub(super) fn on(netlink: &Netlink, link: Link) -> Result<Self, KernelError> {
         let root = shaper::look(netlink, &link)?;
-        let entry = redirect::look(netlink, &link)?;
+        let entry = ENTRY.look(netlink, &link)?;
         let ifb = match links::by_name(netlink, &redirect::ifb_name(link.index))? {
             None => Place::Free,
             Some(ifb) if ifb.is_ifb() => Place::Ours(Ifb {

@@ -15,6 +15,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::{errno::Errno, sys::socket::MsgFlags};
 
 use super::{
+    hook::ENTRY,
     netlink::{messages, no_socket, receive},
     redirect,
 };
@@ -121,7 +122,7 @@ fn of_link(link: &LinkMessage) -> Vec<u32> {
 
 fn of_traffic(traffic: &TcMessage) -> u32 {
     match traffic.header.index.cast_unsigned() {
-        TcHeader::TCM_IFINDEX_MAGIC_BLOCK => redirect::index_of_block(traffic.header.parent.into()),
+        TcHeader::TCM_IFINDEX_MAGIC_BLOCK => ENTRY.index_of_block(traffic.header.parent.into()),
         index => index,
     }
 }

@@ -4,6 +4,7 @@
 
 use super::{
     control, found,
+    hook::ENTRY,
     interface::Interface,
     links::{self, Link},
     netlink::Netlink,
@@ -70,7 +71,7 @@ pub fn sweep_limits(lent: &[Interface]) -> Result<Vec<String>, KernelError> {
 
 fn is_fed(netlink: &Netlink, links: &[Link], index: u32, ifb: &Link) -> Result<bool, KernelError> {
     let Some(veth) = links.iter().find(|link| link.index == index) else { return Ok(false) };
-    let fed = redirect::look(netlink, veth).and_then(|entry| match entry.ours() {
+    let fed = ENTRY.look(netlink, veth).and_then(|entry| match entry.ours() {
         Some(()) => redirect::leads_to(netlink, veth, ifb),
         None => Ok(false),
     });

@@ -7,13 +7,9 @@ use std::time::Duration;
 use ballast_kernel::network::Netem;
 use clap::Args;
 
-use super::{
-    Direction,
-    impairment::{self, Means},
-};
+use super::impairment::{self, How};
 use crate::{
     error::InjectorError,
-    intensity::Basis,
     kinds::{Kind, Prepared, Situation},
     unit::Unit,
 };
@@ -30,12 +26,9 @@ pub struct NetDelay {
     /// Give or take so much, evenly; no more than the delay itself
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = time)]
     pub jitter: Duration,
-    /// Which way, seen from the target
-    #[arg(long, value_enum, default_value_t)]
-    pub direction: Direction,
-    /// By what means
-    #[arg(long, value_enum, default_value_t)]
-    pub means: Means,
+    /// To which packets, and by whom
+    #[command(flatten)]
+    pub how: How,
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -66,16 +59,13 @@ impl Kind for NetDelay {
             });
         }
         let netem = Netem { delay: self.intensity, jitter: self.jitter, loss: 0.0 };
-        let requested = self.intensity.as_secs_f64();
         let asked = impairment::Asked {
             kind: "net-delay",
-            intensity: Unit::Seconds.show(requested).to_string(),
-            basis: Basis::Absolute,
             unit: Unit::Seconds,
-            requested,
+            requested: self.intensity.as_secs_f64(),
             more: ("jitter_seconds", self.jitter.as_secs_f64().into()),
         };
-        impairment::prepare(situation, asked, netem, self.direction, self.means)
+        impairment::prepare(situation, asked, netem, self.how)
     }
 }
 

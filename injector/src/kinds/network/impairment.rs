@@ -13,7 +13,7 @@ use ballast_kernel::{
     Interface, NetworkControl,
     network::{Detour, Netem, VethEnd},
 };
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Direction, claim::Claim, interface_of, relay::Relay};
@@ -40,11 +40,20 @@ pub enum Means {
     Relay,
 }
 
+/// Options of every kind that delays or loses.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct How {
+    /// Which way, seen from the target
+    #[arg(long, value_enum, default_value_t)]
+    pub direction: Direction,
+    /// By what means
+    #[arg(long, value_enum, default_value_t)]
+    pub means: Means,
+}
+
 /// What a kind says of its dose.
 pub(super) struct Asked {
     pub(super) kind: &'static str,
-    pub(super) intensity: String,
-    pub(super) basis: Basis,
     pub(super) unit: Unit,
     pub(super) requested: f64,
     pub(super) more: (&'static str, serde_json::Value),
@@ -55,8 +64,7 @@ pub(super) fn prepare(
     situation: &Situation<'_>,
     asked: Asked,
     netem: Netem,
-    direction: Direction,
-    means: Means,
+    How { direction, means }: How,
 ) -> Result<Prepared, InjectorError> {
     let interface = interface_of(situation)?;
     let claim = Claim::take("packets", interface)?;
@@ -71,10 +79,18 @@ pub(super) fn prepare(
             ("relay", Box::new(ByRelay { netem, relays: Vec::new() }))
         }
     };
-    let Asked { kind, intensity, basis, unit, requested, more } = asked;
+    let Asked { kind, unit, requested, more } = asked;
     let details = [("means", json!(means)), ("direction", json!(direction)), more].into();
     Ok(Prepared {
-        dose: Dose { kind, intensity, intensity_basis: basis, unit, requested, target_limit: None, details },
+        dose: Dose {
+            kind,
+            intensity: unit.show(requested).to_string(),
+            intensity_basis: Basis::Absolute,
+            unit,
+            requested,
+            target_limit: None,
+            details,
+        },
         work: Work::Act(Box::new(Impairing { by, ends, requested, _claim: claim })),
     })
 }

@@ -7,13 +7,9 @@ use std::time::Duration;
 use ballast_kernel::network::Netem;
 use clap::Args;
 
-use super::{
-    Direction,
-    impairment::{self, Means},
-};
+use super::impairment::{self, How};
 use crate::{
     error::InjectorError,
-    intensity::Basis,
     kinds::{Kind, Prepared, Situation},
     unit::Unit,
 };
@@ -24,12 +20,9 @@ pub struct NetLoss {
     /// Which share of the packets is lost, each way: more than 0% and at most 100%
     #[arg(long, value_name = "PERCENT", allow_hyphen_values = true, value_parser = share)]
     pub intensity: f64,
-    /// Which way, seen from the target
-    #[arg(long, value_enum, default_value_t)]
-    pub direction: Direction,
-    /// By what means
-    #[arg(long, value_enum, default_value_t)]
-    pub means: Means,
+    /// To which packets, and by whom
+    #[command(flatten)]
+    pub how: How,
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -44,13 +37,11 @@ impl Kind for NetLoss {
         let netem = Netem { delay: Duration::ZERO, jitter: Duration::ZERO, loss: self.intensity };
         let asked = impairment::Asked {
             kind: "net-loss",
-            intensity: Unit::Share.show(self.intensity).to_string(),
-            basis: Basis::Absolute,
             unit: Unit::Share,
             requested: self.intensity,
             more: ("loss_is", "of each packet by itself".into()),
         };
-        impairment::prepare(situation, asked, netem, self.direction, self.means)
+        impairment::prepare(situation, asked, netem, self.how)
     }
 }
 
