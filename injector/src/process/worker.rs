@@ -30,6 +30,10 @@ const TELL: Duration = Duration::from_millis(100);
 /// The longest line: a worker started by hand reads a terminal.
 const LINE_BYTES: u64 = 65_536;
 
+/// The stack of each thread but the first. Smaller than a huge page: the kernel may back a larger one (2 MiB, by default) with
+/// one at the first touch, and that would count as memory that is held.
+const STACK_BYTES: usize = 256 << 10;
+
 /// What the main thread waits for.
 enum Event {
     /// A thread has done its share.
@@ -61,20 +65,19 @@ pub fn run<I: BufRead + Send + 'static>(
     let engine: Arc<dyn Engine> = engine.into();
     let (events, inbox) = mpsc::channel();
     let ended = events.clone();
-    thread::spawn(move || {
+    start("stdin", move || {
         let _ = io::copy(&mut stdin, &mut io::sink());
         let _ = ended.send(Event::StdinEnded);
-    });
+    })?;
     let tally = Arc::new(Tally::default());
     let window = Window { start: clocks::monotonic(), duration };
     let reading = || Reading::take(|| engine.amount(&tally));
     send(stdout, &Message::Started { unix_nanos: clock.now().0, reading: reading() })?;
     for thread in 0..engine.threads() {
         let (done, engine, tally) = (events.clone(), Arc::clone(&engine), Arc::clone(&tally));
-        let work = move || {
+        start("load", move || {
             let _ = done.send(Event::ThreadDone(engine.work(thread, &window, &tally)));
-        };
-        thread::Builder::new().name("load".to_owned()).spawn(work).context("cannot start a thread")?;
+        })?;
     }
     let mut at_work = engine.threads();
     while at_work > 0 {
@@ -89,6 +92,11 @@ pub fn run<I: BufRead + Send + 'static>(
     }
     send(stdout, &Message::Finished { reading: reading() })?;
     Ok(())
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
+    thread.spawn(work).map(drop).context("cannot start a thread")
 }
 
 /// Absent at the end of the input: nothing is wanted any more.
