@@ -20,10 +20,9 @@ const SUITES: [(&str, &str, &[&str]); 10] = [
     ("env-server", "network", &[]),
     ("env-server", "exact", &[]),
     ("env-server", "lives", &[]),
-    // Where netem is; the relay is for kernels without it. Without doses and schedules, here and below: emulated processors keep
-    // none exactly.
-    ("injector", "network", &["relay", "bandwidth", "competition::", "netem_where_there_is_none"]),
-    // The floor needs more memory than there is.
+    // Where netem is; the relay is for kernels without it.
+    ("injector", "network", &["relay", "bandwidth", "netem_where_there_is_none"]),
+    // Without doses and schedules: emulated processors keep none exactly. The floor needs more memory than there is.
     (
         "injector",
         "injection",
