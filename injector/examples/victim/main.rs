@@ -17,7 +17,7 @@ mod network;
 mod work;
 
 use std::{
-    io::{self, BufWriter, Read, Write},
+    io::{self, Read, Write},
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -48,7 +48,8 @@ fn toil(mut work: Work) -> Result<()> {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         ENDED.store(true, Ordering::Relaxed);
     });
-    let mut output = BufWriter::new(io::stdout());
+    // By lines, for somebody reads them meanwhile.
+    let mut output = io::stdout().lock();
     let mut due = clocks::monotonic();
     while !ENDED.load(Ordering::Relaxed) {
         clocks::sleep_until(due);
@@ -57,6 +58,5 @@ fn toil(mut work: Work) -> Result<()> {
         writeln!(output, "{} {}", due.as_nanos(), done.saturating_sub(due).as_nanos())?;
         due = work.each().map_or(done, |each| due + each);
     }
-    output.flush()?;
     Ok(())
 }

@@ -14,6 +14,7 @@ use std::{
 use ballast_injector::clocks;
 use ballast_kernel::{Cgroup, CgroupTree, Hierarchy};
 use nix::{
+    errno::Errno,
     sys::signal::{Signal, kill},
     unistd::{Pid, geteuid},
 };
@@ -57,6 +58,14 @@ pub(crate) fn number(value: &Value) -> f64 {
 
 pub(crate) fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+}
+
+/// For whom somebody else may have ended meanwhile.
+pub(crate) fn kill_if_there(pid: u32) {
+    match kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => panic!("{pid}: {error}"),
+    }
 }
 
 pub(crate) fn pause(time: Duration) {
