@@ -154,7 +154,8 @@ impl Tracer {
                 Err(Errno::ECHILD) => return End::Earlier(self.steps),
                 Err(errno) => panic!("{errno}"),
             };
-            let passed_on = match waitpid(thread, Some(flags)) {
+            // Killed since it was looked at, the first thread has nothing to say until all others have been waited for.
+            let passed_on = match waitpid(thread, Some(flags | WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::PtraceSyscall(_)) => {
                     if let Some(step) = self.counted(thread) {
                         kill(self.pid, Signal::SIGKILL).unwrap();
