@@ -8,6 +8,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -74,8 +75,7 @@ impl Journal {
         let draft = self.folder.join(entry.id.as_str()).with_added_extension(DRAFT_EXTENSION);
         let path = self.path(&entry.id);
         let write = || {
-            let mut file = File::create_new(&draft)?;
-            file.lock()?;
+            let mut file = locked_draft(&draft)?;
             file.write_all(&serde_json::to_vec(entry)?)?;
             file.sync_all()?;
             fs::rename(&draft, &path)?;
@@ -156,6 +156,19 @@ impl Journal {
     }
 }
 
+/// A new file, locked. One that was not locked yet is taken for one that nobody writes, and swept away: then another is made.
+fn locked_draft(path: &Path) -> io::Result<File> {
+    loop {
+        let file = File::create_new(path)?;
+        file.lock()?;
+        match fs::metadata(path) {
+            Ok(there) if there.ino() == file.metadata()?.ino() => return Ok(file),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+}
+
 fn parse(path: &Path, text: &[u8]) -> Result<Entry, InjectorError> {
     let strange = |reason| InjectorError::StrangeEntry { path: path.to_owned(), reason };
     let entry: Entry = serde_json::from_slice(text).map_err(|error| strange(error.to_string()))?;
@@ -227,6 +240,26 @@ mod tests {
         fs::write(journal.folder().join("b.draft"), "{\"id\":").unwrap();
         assert_eq!(found(&journal), [Found::LeftBehind(entry("a"))]);
         assert!(!journal.folder().join("b.draft").exists());
+    }
+
+    #[test]
+    fn who_looks_meanwhile_disturbs_nobody_who_writes() {
+        let (_folder, journal) = journal();
+        std::thread::scope(|threads| {
+            let writers: Vec<_> = (0..3)
+                .map(|writer| {
+                    let journal = &journal;
+                    threads.spawn(move || {
+                        (0..200).all(|number| journal.add(&entry(&format!("{writer}-{number}"))).is_ok())
+                    })
+                })
+                .collect();
+            while writers.iter().any(|writer| !writer.is_finished()) {
+                journal.entries().unwrap();
+            }
+            assert!(writers.into_iter().all(|writer| writer.join().unwrap()));
+        });
+        assert_eq!(found(&journal).len(), 600);
     }
 
     #[test]
