@@ -63,12 +63,12 @@ impl Guards {
         arguments
     }
 
-    /// Refuses where one has tripped already.
+    /// Refuses where one has tripped already; a service that does not answer now, once, is not well.
     ///
     /// # Errors
     /// [`InjectorError::Impossible`] with the reason.
     pub fn check(&self) -> Result<(), InjectorError> {
-        match self.tripped() {
+        match self.tripped().or_else(|| self.probe(1)?.ask()) {
             Some(reason) => Err(InjectorError::Impossible { what: "begin under this guard", reason }),
             None => Ok(()),
         }
@@ -76,15 +76,16 @@ impl Guards {
 
     /// Looks from now on, and tells the first that trips.
     pub(crate) fn watch(&self, events: &Sender<Event>) {
-        if let (Some(url), Some(within)) = (self.probe.clone(), self.probe_within) {
-            let (events, misses) = (events.clone(), self.probe_misses);
-            thread::spawn(move || {
-                let mut probe = Probe::new(url, within, misses);
-                every(ASK_EVERY, &events, || probe.ask());
-            });
+        if let Some(mut probe) = self.probe(self.probe_misses) {
+            let events = events.clone();
+            thread::spawn(move || every(ASK_EVERY, &events, || probe.ask()));
         }
         let (guards, events) = (self.clone(), events.clone());
         thread::spawn(move || every(LOOK_EVERY, &events, || guards.tripped()));
+    }
+
+    fn probe(&self, most_misses: u32) -> Option<Probe> {
+        Some(Probe::new(self.probe.clone()?, self.probe_within?, most_misses))
     }
 
     /// Why to stop, as the machine is now.
@@ -155,5 +156,15 @@ mod tests {
     fn the_machine_of_this_test_has_memory() {
         assert!(guards(1.0, None).check().is_ok());
         assert!(guards(f64::MAX, None).check().unwrap_err().to_string().contains("under this guard"));
+    }
+
+    #[test]
+    fn a_service_that_is_down_already_is_not_injected_on() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let probe = Some(format!("http://{nobody}/"));
+        let probe_within = Some(Duration::from_secs(1));
+        let guards = Guards { probe, probe_within, probe_misses: 100, ..guards(0.0, None) };
+        let refused = guards.check().unwrap_err().to_string();
+        assert!(refused.contains("under this guard") && refused.contains("missed 1s"), "{refused}");
     }
 }

@@ -64,12 +64,12 @@ pub fn run(arguments: &LoadArgs, clock: &dyn Clock) -> anyhow::Result<ExitStatus
 }
 
 fn load(arguments: &LoadArgs, clock: &dyn Clock) -> Result<ExitStatus, InjectorError> {
-    arguments.guards.check()?;
     let plan = arguments.plan()?;
     let target = Target::find(&plan.asked)?;
     allow_files(plan.limits.connections)?;
-    let log = arguments.log.as_deref().map(Log::open).transpose()?;
     let stop = Stop::on_signals()?;
+    arguments.guards.check()?;
+    let log = arguments.log.as_deref().map(Log::open).transpose()?;
     if arguments.until_stdin_closes {
         stop.on_stdin_end();
     }

@@ -28,7 +28,8 @@ pub(super) fn url(text: &str) -> Result<String, String> {
 
 impl Probe {
     pub(super) fn new(url: String, within: Duration, most_misses: u32) -> Self {
-        let agent = Agent::config_builder().timeout_global(Some(within)).build().into();
+        // The service itself is asked, and no proxy that the environment names.
+        let agent = Agent::config_builder().timeout_global(Some(within)).proxy(None).build().into();
         Self { agent, url, within, most_misses, misses: 0 }
     }
 
