@@ -22,6 +22,7 @@ use crate::{
         pause::Pause,
     },
     load::{self, cli::LoadArgs},
+    place::Within,
     service::ServeArgs,
 };
 
@@ -105,26 +106,26 @@ pub enum Command {
     ///
     /// The kernel's freezer stops them: they cannot notice. Whatever happens to this program, they go on afterwards.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::PAUSE))]
-    Pause(Injection<Pause>),
+    Pause(Injection<Pause, Within>),
     /// Hold a container's network to less bandwidth, or compete for it
     ///
     /// By the same limit that Ballast lends (HTB at the host's end of the container's veth). The limits in force before are
     /// in force again afterwards; one that was changed meanwhile is left as it is. With --traffic no limit is set: frames of an
     /// experimental type go over the veth, beside the container's own, to a socket that swallows them.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::NET_BANDWIDTH))]
-    NetBandwidth(Injection<NetBandwidth>),
+    NetBandwidth(Injection<NetBandwidth, Within>),
     /// Make every packet of a container late
     ///
     /// By the kernel's netem where it has it. Elsewhere every packet takes a detour through this program, which costs CPU
     /// time and sets a bound to the rate; the report says which it was.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::NET_DELAY))]
-    NetDelay(Injection<NetDelay>),
+    NetDelay(Injection<NetDelay, Within>),
     /// Lose a share of the packets of a container
     ///
     /// By the same means as net-delay. A segmented send (TCP's, up to 64 KiB) is one packet to netem, and many to the
     /// detour.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::NET_LOSS))]
-    NetLoss(Injection<NetLoss>),
+    NetLoss(Injection<NetLoss, Within>),
     /// Many injections, planned in a file or drawn by chance
     ///
     /// Each is an injection of its own, with its own clean-up: what ends the campaign ends all of them. Every one is checked
@@ -229,6 +230,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_done_to_a_container_itself_is_nowhere_else() {
+        let parse = |kind: &str, place: &[&str]| {
+            let line = [&["ballast-injector", kind, "--duration", "2s"], place].concat();
+            let intensity = (kind != "pause").then_some("--intensity=10%");
+            Cli::try_parse_from(line.into_iter().chain(intensity).filter(|word| !word.is_empty()))
+        };
+        for kind in ["pause", "net-bandwidth", "net-loss"] {
+            assert!(parse(kind, &["--target", "shop/geo"]).is_ok(), "{kind}");
+            assert!(
+                parse(kind, &["--beside", "shop/geo"]).is_err() && parse(kind, &["--node"]).is_err(),
+                "{kind}"
+            );
+        }
+        assert!(parse("cpu", &["--beside", "shop/geo"]).is_ok() && parse("cpu", &["--node"]).is_ok());
     }
 
     #[test]

@@ -87,7 +87,9 @@ pub enum InjectorError {
         status: String,
     },
     /// The worker did not start its load in time.
-    #[error("the worker did not start within {seconds} s: does the target get any CPU time?")]
+    #[error(
+        "the worker did not start within {seconds} s: does the target get any CPU time, or is there more to fill than that time allows?"
+    )]
     StartTimeout {
         /// How long it was waited for.
         seconds: u64,
@@ -98,6 +100,12 @@ pub enum InjectorError {
     /// The injection ended before the first burn.
     #[error("ended before the load began: {0}")]
     BeforeStart(Ending),
+    /// A guard tripped before the first burn.
+    #[error("ended before the load began: a guard stopped it ({reason})")]
+    Guarded {
+        /// What it saw.
+        reason: String,
+    },
     /// Something is still there that should not be.
     #[error("not everything could be removed; run `ballast-injector restore` (the journal is kept)")]
     LeftBehind(#[source] Box<InjectorError>),
@@ -147,6 +155,7 @@ impl From<Ending> for ExitStatus {
             Ending::TargetGone => Self::TargetGone,
             Ending::WorkerKilled => Self::WorkerKilled,
             Ending::Guarded => Self::Guarded,
+            Ending::Failed => Self::Failed,
         }
     }
 }
@@ -164,6 +173,7 @@ impl InjectorError {
                 ExitStatus::Usage
             }
             Self::BeforeStart(ending) => (*ending).into(),
+            Self::Guarded { .. } => ExitStatus::Guarded,
             Self::Load(error) => error.exit_status(),
             Self::LeftBehind(_) => ExitStatus::LeftBehind,
             Self::Impossible { .. } | Self::Kernel(KernelError::NotOurs { .. }) => ExitStatus::Impossible,

@@ -3,6 +3,7 @@
 //! A kind knows neither who supervises nor who cleans up; it says what has to be undone, before it is done.
 
 mod caches;
+mod claim;
 pub mod cpu;
 pub mod disk;
 mod duty_cycle;

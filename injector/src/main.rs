@@ -14,33 +14,34 @@ use ballast_api::SystemClock;
 use ballast_injector::{
     ExitStatus, InjectorError,
     campaign::{self, cli::CampaignArgs, run},
-    cli::{Cli, Command, Common, RestoreArgs},
+    cli::{Cli, Command, Injection, RestoreArgs},
     console::{Console, print_json, print_line, warn},
     journal::Journal,
     kinds::Kind,
     load, manual,
+    place::Place,
     process::{janitor, supervisor, worker},
     report::Log,
     restore::{Restored, restore},
     service,
 };
 use ballast_kernel::Hierarchy;
-use clap::Parser;
+use clap::{Args, Parser};
 use nix::unistd::geteuid;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Cpu(asked) => inject(&asked.common, Box::new(asked.kind)),
-        Command::Disk(asked) => inject(&asked.common, Box::new(asked.kind)),
-        Command::Membw(asked) => inject(&asked.common, Box::new(asked.kind)),
-        Command::Llc(asked) => inject(&asked.common, Box::new(asked.kind)),
-        Command::Memory(asked) => inject(&asked.common, Box::new(asked.kind)),
-        Command::Pause(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::Cpu(asked) => inject(asked),
+        Command::Disk(asked) => inject(asked),
+        Command::Membw(asked) => inject(asked),
+        Command::Llc(asked) => inject(asked),
+        Command::Memory(asked) => inject(asked),
+        Command::Pause(asked) => inject(asked),
         Command::Campaign(arguments) => campaign(&arguments),
         Command::Load(arguments) => load::run(&arguments, &SystemClock),
-        Command::NetBandwidth(asked) => inject(&asked.common, Box::new(asked.kind)),
-        Command::NetDelay(asked) => inject(&asked.common, Box::new(asked.kind)),
-        Command::NetLoss(asked) => inject(&asked.common, Box::new(asked.kind)),
+        Command::NetBandwidth(asked) => inject(asked),
+        Command::NetDelay(asked) => inject(asked),
+        Command::NetLoss(asked) => inject(asked),
         // The words after the program's name and the subcommand's.
         Command::Serve(arguments) => service::run(&arguments, args_os().skip(2)).map_err(Into::into),
         Command::Restore(arguments) => restore_all(&arguments),
@@ -48,8 +49,7 @@ fn main() -> ExitCode {
             .map(|()| ExitStatus::Done)
             .map_err(Into::into),
         Command::Completions { shell } => {
-            manual::write_completions(shell, &mut io::stdout());
-            Ok(ExitStatus::Done)
+            manual::write_completions(shell, &mut io::stdout()).map(|()| ExitStatus::Done).map_err(Into::into)
         }
         Command::Worker => worker::run(BufReader::new(io::stdin()), &mut io::stdout(), &SystemClock)
             .map(|()| ExitStatus::Done),
@@ -70,7 +70,11 @@ fn main() -> ExitCode {
     ExitCode::from(status.code())
 }
 
-fn inject(common: &Common, kind: Box<dyn Kind>) -> Result<ExitStatus> {
+fn inject<K, P>(Injection { place, common, kind }: Injection<K, P>) -> Result<ExitStatus>
+where
+    K: Kind + Args + 'static,
+    P: Into<Place> + Args,
+{
     let hierarchy = Hierarchy::find("/proc/self/mountinfo".as_ref()).map_err(InjectorError::from)?;
     let log = common.log.as_deref().map(Log::open).transpose()?;
     let restored = restore(&Journal::new(common.state_dir.clone()))?;
@@ -78,7 +82,13 @@ fn inject(common: &Common, kind: Box<dyn Kind>) -> Result<ExitStatus> {
         warn(&format!("an earlier injection was cut short. {}", in_words(&restored)));
     }
     let mut console = Console::new(common.json, log);
-    Ok(supervisor::run(&common.request(kind), &hierarchy, &SystemClock, &mut console)?.into())
+    Ok(supervisor::run(
+        &common.request(place.into(), Box::new(kind)),
+        &hierarchy,
+        &SystemClock,
+        &mut console,
+    )?
+    .into())
 }
 
 fn campaign(arguments: &CampaignArgs) -> Result<ExitStatus> {

@@ -30,8 +30,14 @@ pub fn write_page(subcommand: Option<&str>, to: &mut impl Write) -> io::Result<(
 }
 
 /// Writes what makes a shell complete options.
-pub fn write_completions(shell: Shell, to: &mut impl Write) {
-    clap_complete::generate(shell, &mut Cli::command(), "ballast-injector", to);
+///
+/// # Errors
+/// When nothing can be written.
+pub fn write_completions(shell: Shell, to: &mut impl Write) -> io::Result<()> {
+    // Into memory first: the generator panics where it cannot write.
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ballast-injector", &mut text);
+    to.write_all(&text)
 }
 
 #[cfg(test)]
@@ -62,8 +68,14 @@ mod tests {
     fn shells_learn_the_subcommands() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let mut text = Vec::new();
-            write_completions(shell, &mut text);
+            write_completions(shell, &mut text).unwrap();
             assert!(String::from_utf8(text).unwrap().contains("campaign"), "{shell}");
         }
+    }
+
+    #[test]
+    fn who_does_not_listen_to_the_end_is_an_error() {
+        let mut short = [0; 100];
+        assert!(write_completions(Shell::Bash, &mut short.as_mut_slice()).is_err());
     }
 }

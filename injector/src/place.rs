@@ -23,6 +23,20 @@ pub struct Place {
     pub node: bool,
 }
 
+/// Of what is done to a container itself, and so is nowhere else.
+#[derive(Debug, Clone, Args)]
+pub struct Within {
+    /// This cgroup: a path below the root of the hierarchy, such as ballast-demo/geo
+    #[arg(long, value_name = "CGROUP")]
+    pub target: CgroupPath,
+}
+
+impl From<Within> for Place {
+    fn from(Within { target }: Within) -> Self {
+        Self { target: Some(target), beside: None, node: false }
+    }
+}
+
 impl Place {
     /// The container concerned; absent for the whole node.
     ///

@@ -32,6 +32,8 @@ pub enum Ending {
     WorkerKilled,
     /// A guard stopped it.
     Guarded,
+    /// Whoever gave it could not go on.
+    Failed,
 }
 
 impl fmt::Display for Ending {
@@ -43,6 +45,7 @@ impl fmt::Display for Ending {
             Self::TargetGone => "the target is gone, or has no process any more",
             Self::WorkerKilled => "the worker was killed from outside",
             Self::Guarded => "a guard stopped it",
+            Self::Failed => "it failed in the midst",
         })
     }
 }

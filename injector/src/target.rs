@@ -19,14 +19,14 @@
 use std::{fs, path::PathBuf};
 
 use ballast_api::{CgroupVersion, Cores, Limit};
-use ballast_kernel::{Cgroup, CgroupPath, CgroupTree, CpuControl, Hierarchy, Representatives};
+use ballast_kernel::{Cgroup, CgroupPath, CgroupTree, CpuControl, Hierarchy, Representatives, cpuset};
 
 use nix::{
     sched::{CpuSet, sched_getaffinity},
     unistd::Pid,
 };
 
-use crate::error::InjectorError;
+use crate::{error::InjectorError, undo::MOUNTINFO};
 
 /// A cgroup that existed when it was looked for.
 #[derive(Debug, Clone)]
@@ -131,12 +131,17 @@ impl Target {
         self.hierarchy.identity(self.path()) == Some(self.identity)
     }
 
-    /// Moves a process into it, in every hierarchy that it is in, so that the load counts as the target's everywhere.
+    /// Moves a process into it, so that the load counts as the target's: its CPU time, memory and requests to disks. On cgroup
+    /// v1 the processors that the target may use are a matter apart.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(&self, pid: u32) -> Result<(), InjectorError> {
-        Ok(self.cgroup.attach(pid)?)
+        self.cgroup.attach(pid)?;
+        if self.hierarchy.version() == CgroupVersion::V1 {
+            cpuset::join(MOUNTINFO.as_ref(), self.path(), pid)?;
+        }
+        Ok(())
     }
 }
 

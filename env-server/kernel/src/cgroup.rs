@@ -25,6 +25,7 @@ use crate::{
     path::CgroupPath,
 };
 pub use pids::Representatives;
+pub(crate) use pids::all as pids_in;
 
 /// How often killing or removing is tried, [`RETRY_PAUSE`] apart: five seconds in all.
 const ATTEMPTS: u32 = 500;

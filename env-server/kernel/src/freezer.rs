@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    cgroup::pids_in,
     error::KernelError,
     file,
     mounts::{self, Mount},
@@ -66,6 +67,15 @@ impl Freezer {
         // Stable: of two without processes the first counts.
         there.sort_by_key(|place| !place.has_processes());
         there.into_iter().next().map_or(Ok(None), Self::open)
+    }
+
+    /// Whether a process is in this cgroup or in one nested in it, and would be stopped with the others. By the kernel's lists: what
+    /// a process is told of where it is itself depends on its cgroup namespace.
+    ///
+    /// # Errors
+    /// When a list cannot be read.
+    pub fn holds(&self, pid: u32) -> Result<bool, KernelError> {
+        Ok(pids_in(std::slice::from_ref(&self.place.folder))?.contains(&pid))
     }
 
     fn open(place: Place) -> Result<Option<Self>, KernelError> {
@@ -138,6 +148,9 @@ mod tests {
         freezer.freeze(true).unwrap();
         assert_eq!(fs::read_to_string(v2.join("a/b/cgroup.freeze")).unwrap(), "1");
         assert!(!freezer.is_frozen().unwrap(), "not yet");
+        fs::create_dir(v2.join("a/b/nested")).unwrap();
+        fs::write(v2.join("a/b/nested/cgroup.procs"), "0\n34\n").unwrap();
+        assert_eq!([12, 34, 3].map(|pid| freezer.holds(pid).unwrap()), [true, true, false]);
         fs::write(v2.join("a/b/cgroup.events"), "populated 1\nfrozen 1\n").unwrap();
         assert!(freezer.is_frozen().unwrap());
     }

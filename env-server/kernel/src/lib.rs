@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod cpu;
+pub mod cpuset;
 pub mod disk;
 pub mod error;
 pub mod freezer;

@@ -18,9 +18,6 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// Options of every kind.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Where the injection is.
-    #[command(flatten)]
-    place: Place,
     /// How long, from the first moment of the load to the last: 20s, 1m 30s; 100ms to 1h
     #[arg(long, value_parser = parse_duration)]
     duration: Duration,
@@ -44,9 +41,12 @@ pub struct Common {
     pub state_dir: PathBuf,
 }
 
-/// One injection: what every kind has, and what this one has.
+/// One injection: where it may be, what every kind has, and what this one has.
 #[derive(Debug, Args)]
-pub struct Injection<K: Args> {
+pub struct Injection<K: Args, P: Args = Place> {
+    /// Where it is.
+    #[command(flatten)]
+    pub place: P,
     /// What every kind has.
     #[command(flatten)]
     pub common: Common,
@@ -58,9 +58,9 @@ pub struct Injection<K: Args> {
 impl Common {
     /// The injection asked for.
     #[must_use]
-    pub fn request(&self, kind: Box<dyn Kind>) -> Request {
+    pub fn request(&self, place: Place, kind: Box<dyn Kind>) -> Request {
         Request {
-            place: self.place.clone(),
+            place,
             kind,
             duration: self.duration,
             label: self.label.clone(),

@@ -10,7 +10,6 @@ pub mod bandwidth;
 pub mod delay;
 pub mod loss;
 
-mod claim;
 mod competition;
 mod frames;
 mod impairment;
@@ -22,7 +21,7 @@ use ballast_kernel::{Interface, KernelError};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::Situation;
+use super::{Situation, claim::Claim};
 use crate::{error::InjectorError, undo::PROC};
 
 /// How many processes of a container are asked, one after the other, while they end.
@@ -61,10 +60,16 @@ impl Direction {
     }
 }
 
+const WHAT: &str = "change the target's network";
+
+/// One injection at a time on this `place` of a veth, in the network namespace of the calling thread.
+fn claim(place: &str, interface: Interface) -> Result<Claim, InjectorError> {
+    Claim::take(place, interface.index.into(), WHAT)
+}
+
 /// The host's end of the target's veth, shown by any of its processes.
 fn interface_of(situation: &Situation<'_>) -> Result<Interface, InjectorError> {
-    let impossible =
-        |reason: String| InjectorError::Impossible { what: "change the target's network", reason };
+    let impossible = |reason: String| InjectorError::Impossible { what: WHAT, reason };
     let Some(target) = situation.target else {
         return Err(impossible("that of the whole node is everybody's: name a target".to_owned()));
     };

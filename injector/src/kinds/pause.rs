@@ -7,7 +7,7 @@ use std::time::Duration;
 use ballast_kernel::{CgroupPath, Freezer};
 use clap::Args;
 
-use super::{Act, Dose, Kind, Prepared, Situation, Work};
+use super::{Act, Dose, Kind, Prepared, Situation, Work, claim::Claim};
 use crate::{
     clocks,
     error::InjectorError,
@@ -21,6 +21,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
+const WHAT: &str = "pause the target";
+const NO_FREEZER: &str =
+    "it is in no freezer: that takes cgroup v1 with the controller freezer, or cgroup v2 (Linux 5.2)";
+
 /// Options of the kind `pause`: there are none, a process is stopped or it is not.
 #[derive(Debug, Clone, Args)]
 pub struct Pause {}
@@ -31,20 +35,15 @@ impl Kind for Pause {
             what: "pause the whole node",
             reason: "whoever is to end it would be paused too: name a target".to_owned(),
         })?;
-        let missing = || {
-            InjectorError::Impossible {
-            what: "pause the target",
-            reason: "it is in no freezer: that takes cgroup v1 with the controller freezer, or cgroup v2 (Linux 5.2)"
-                .to_owned(),
-        }
-        };
+        let impossible = |reason: &str| InjectorError::Impossible { what: WHAT, reason: reason.to_owned() };
         let path = target.path();
-        let freezer = Freezer::find(MOUNTINFO.as_ref(), path)?.ok_or_else(missing)?;
+        let freezer = Freezer::find(MOUNTINFO.as_ref(), path)?.ok_or_else(|| impossible(NO_FREEZER))?;
+        if freezer.holds(std::process::id())? {
+            return Err(impossible("this program is in it, and would be paused too: start it elsewhere"));
+        }
+        let claim = Claim::take("pause", target.identity(), WHAT)?;
         if freezer.is_frozen()? {
-            return Err(InjectorError::Impossible {
-                what: "pause the target",
-                reason: "somebody has paused it already".to_owned(),
-            });
+            return Err(impossible("somebody has paused it already"));
         }
         // What is open is the target's: where it is there after the opening, it was there at it.
         if !target.exists() {
@@ -60,7 +59,12 @@ impl Kind for Pause {
                 target_limit: None,
                 details: [].into(),
             },
-            work: Work::Act(Box::new(Pausing { freezer, path: path.clone(), identity: target.identity() })),
+            work: Work::Act(Box::new(Pausing {
+                freezer,
+                path: path.clone(),
+                identity: target.identity(),
+                _claim: claim,
+            })),
         })
     }
 }
@@ -69,6 +73,7 @@ struct Pausing {
     freezer: Freezer,
     path: CgroupPath,
     identity: u64,
+    _claim: Claim,
 }
 
 impl Act for Pausing {

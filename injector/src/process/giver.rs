@@ -86,6 +86,14 @@ impl Giver {
         }
     }
 
+    /// What keeps others from the same place, once this is over: until it is dropped. A worker is gone when this returns.
+    pub(super) fn into_claim(self) -> Option<Acting> {
+        match self {
+            Self::Worker(_) => None,
+            Self::Act(acting) => Some(acting),
+        }
+    }
+
     /// Ends the dose now, and answers when that was. A worker does nothing any more once it is killed, though one that is
     /// throttled may take until its next period to be gone.
     pub(super) fn end(&mut self) -> Result<Duration, InjectorError> {

@@ -46,3 +46,32 @@ fn ignore_polite_signals() -> Result<(), InjectorError> {
         .thread_block()
         .map_err(|errno| InjectorError::Process { operation: "block signals", source: errno.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::{journal::Entry, process::identity::ProcessIdentity, undo::Undo};
+
+    #[test]
+    fn a_supervisor_that_never_ends_is_not_waited_for_longer_than_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().to_owned());
+        let mut worker = Command::new("sleep").arg("600").spawn().unwrap();
+        let process = ProcessIdentity::of(worker.id()).unwrap().unwrap();
+        let undo = vec![Undo::EndProcess { process }];
+        let id: ContainerName = "stopped".parse().unwrap();
+        let entry = Entry { id: id.clone(), kind: "cpu".to_owned(), target: None, undo };
+        drop(journal.add(&entry).unwrap());
+        // The supervisor's end of the pipe stays open.
+        let mut supervisor = Command::new("sleep").arg("600").stdout(Stdio::piped()).spawn().unwrap();
+        let stdin = supervisor.stdout.take().unwrap();
+        let cleaned = run(stdin, Duration::from_millis(50), &journal, &id);
+        supervisor.kill().unwrap();
+        supervisor.wait().unwrap();
+        assert!(!worker.wait().unwrap().success(), "it was killed");
+        cleaned.unwrap();
+        assert_eq!(journal.read(&id).unwrap(), None);
+    }
+}

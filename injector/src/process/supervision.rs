@@ -50,15 +50,43 @@ pub(super) struct Supervision<'a> {
     pub(super) inbox: Receiver<Event>,
 }
 
+/// What came of a dose that began.
+pub(super) struct Outcome {
+    pub(super) report: Report,
+    /// Why it could not go on, where its ending is that.
+    pub(super) failure: Option<InjectorError>,
+}
+
+/// When and why a dose was over, and how far it was, where that was told.
+struct Over {
+    reading: Option<Reading>,
+    ended: Duration,
+    ending: Ending,
+}
+
 impl Supervision<'_> {
     /// Gives the dose, and tells the observer of it. It is over when this returns.
     pub(super) fn run(
-        mut self,
+        &mut self,
         clock: &dyn Clock,
         observer: &mut dyn Observer,
-    ) -> Result<Report, InjectorError> {
+    ) -> Result<Outcome, InjectorError> {
         let mut course = self.begin(clock)?;
         observer.started(&course.injection);
+        let (Over { reading, ended, ending }, failure) = match self.attend(&mut course, observer) {
+            Ok(over) => (over, None),
+            Err(error) => {
+                // What cannot be ended here is taken back with the scene.
+                let _ = self.giver.end();
+                let ended = clocks::monotonic();
+                (Over { reading: None, ended, ending: Ending::Failed }, Some(error))
+            }
+        };
+        Ok(Outcome { report: course.end(reading, ended, ending), failure })
+    }
+
+    /// Measures the dose each moment, until it is over.
+    fn attend(&mut self, course: &mut Course, observer: &mut dyn Observer) -> Result<Over, InjectorError> {
         let grace = if matches!(self.giver, Giver::Worker(_)) { GRACE } else { Duration::ZERO };
         let end = course.start.monotonic + self.request.duration + grace;
         let mut look = course.start.monotonic + TICK;
@@ -77,12 +105,13 @@ impl Supervision<'_> {
             }
             match self.inbox.recv_timeout(look.min(end) - now) {
                 Ok(Event::Worker(Message::Finished { reading })) => {
-                    return Ok(course.end(Some(reading), reading.monotonic, Ending::Completed));
+                    let (reading, ended) = (Some(reading), reading.monotonic);
+                    return Ok(Over { reading, ended, ending: Ending::Completed });
                 }
                 Ok(Event::Worker(Message::Done { reading })) => self.told(reading),
                 Ok(Event::WorkerEnded) => {
                     let ending = self.death()?;
-                    return Ok(course.end(None, clocks::monotonic(), ending));
+                    return Ok(Over { reading: None, ended: clocks::monotonic(), ending });
                 }
                 Ok(Event::Signal) => return self.stop(course, Ending::Interrupted),
                 Ok(Event::StdinClosed) => return self.stop(course, Ending::StdinClosed),
@@ -116,7 +145,7 @@ impl Supervision<'_> {
                 Ok(Event::WorkerEnded) => return Err(InjectorError::BeforeStart(self.death()?)),
                 Ok(Event::Signal) => return Err(InjectorError::BeforeStart(Ending::Interrupted)),
                 Ok(Event::StdinClosed) => return Err(InjectorError::BeforeStart(Ending::StdinClosed)),
-                Ok(Event::Guard(_)) => return Err(InjectorError::BeforeStart(Ending::Guarded)),
+                Ok(Event::Guard(reason)) => return Err(InjectorError::Guarded { reason }),
                 Err(_) => return Err(InjectorError::StartTimeout { seconds: START_PATIENCE.as_secs() }),
             }
         }
@@ -157,10 +186,10 @@ impl Supervision<'_> {
         Ok(!target.exists() || (self.was_populated && !target.is_populated()?))
     }
 
-    fn stop(mut self, mut course: Course, ending: Ending) -> Result<Report, InjectorError> {
+    fn stop(&mut self, course: &mut Course, ending: Ending) -> Result<Over, InjectorError> {
         course.note(self.giver.reading());
         let ended = self.giver.end()?;
-        Ok(course.end(None, ended, ending))
+        Ok(Over { reading: None, ended, ending })
     }
 
     /// Why the worker is dead, although nobody here has killed it.
@@ -180,5 +209,101 @@ impl Supervision<'_> {
             let _ = self.inbox.recv_timeout(REMOVAL / 20);
         }
         Ok(Ending::TargetGone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::mpsc};
+
+    use ballast_api::SystemClock;
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        cli::{Cli, Command},
+        intensity::Basis,
+        kinds::Act,
+        process::giver::Acting,
+        undo::Undo,
+        unit::Unit,
+    };
+
+    /// In force, and not to be ended.
+    struct Stuck;
+
+    impl Act for Stuck {
+        fn undo(&self) -> Vec<Undo> {
+            Vec::new()
+        }
+
+        fn begin(&mut self) -> Result<(), InjectorError> {
+            Ok(())
+        }
+
+        fn in_force(&mut self) -> Result<f64, InjectorError> {
+            Ok(0.5)
+        }
+
+        fn end(&mut self) -> Result<Duration, InjectorError> {
+            Err(InjectorError::Impossible { what: "end it", reason: "it is stuck".to_owned() })
+        }
+    }
+
+    /// Counts what it is told.
+    #[derive(Default)]
+    struct Listener {
+        started: usize,
+    }
+
+    impl Observer for Listener {
+        fn started(&mut self, _: &Injection) {
+            self.started += 1;
+        }
+
+        fn progress(&mut self, _: Duration, _: f64) {}
+
+        fn ended(&mut self, _: &Report) {}
+    }
+
+    fn request() -> Request {
+        let line = ["ballast-injector", "cpu", "--node", "--intensity", "50%", "--duration", "200ms"];
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Cpu(asked) => asked.common.request(asked.place, Box::new(asked.kind)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_dose_that_fails_in_the_midst_is_told_with_what_was_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mountinfo, point) = (folder.path().join("mountinfo"), folder.path().display());
+        fs::write(&mountinfo, format!("41 31 0:38 / {point} rw - cgroup2 cgroup2 rw\n")).unwrap();
+        fs::write(folder.path().join("cgroup.controllers"), "cpu\n").unwrap();
+        let (_events, inbox) = mpsc::channel();
+        let mut supervision = Supervision {
+            request: &request(),
+            hierarchy: &Hierarchy::find(&mountinfo).unwrap(),
+            target: None,
+            dose: Dose {
+                kind: "pause",
+                intensity: "50%".to_owned(),
+                intensity_basis: Basis::Absolute,
+                unit: Unit::Share,
+                requested: 0.5,
+                target_limit: None,
+                details: [].into(),
+            },
+            id: "test".parse().unwrap(),
+            camp: None,
+            giver: Giver::Act(Acting::new(Box::new(Stuck))),
+            was_populated: false,
+            inbox,
+        };
+        let mut listener = Listener::default();
+        let Outcome { report, failure } = supervision.run(&SystemClock, &mut listener).unwrap();
+        assert_eq!((listener.started, report.ending), (1, Ending::Failed));
+        assert!((report.achieved - 0.5).abs() < 1e-9 && report.duration_seconds >= 0.2, "{report:?}");
+        assert!(failure.unwrap().to_string().contains("it is stuck"));
     }
 }

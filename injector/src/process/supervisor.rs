@@ -17,7 +17,7 @@ use super::{
     messages::Order,
     scene::Scene,
     sources::{Event, watch_signals, watch_stdin},
-    supervision::Supervision,
+    supervision::{Outcome, Supervision},
     worker_handle::WorkerHandle,
 };
 use crate::{
@@ -77,15 +77,16 @@ pub fn run(
         is_inside: request.place.is_inside(),
         duration: request.duration,
     };
-    let Prepared { dose, work } = request.kind.prepare(&situation)?;
-    request.guards.check()?;
-    raise_priority();
     let (events, inbox) = mpsc::channel();
     watch_signals(events.clone())?;
+    request.guards.check()?;
+    let Prepared { dose, work } = request.kind.prepare(&situation)?;
+    raise_priority();
     if request.until_stdin_closes {
         watch_stdin(events.clone());
     }
     request.guards.watch(&events);
+    let was_populated = target.as_ref().map_or(Ok(false), Target::is_populated)?;
     let id = new_id(clock)?;
     let camp = (!request.place.is_inside()).then(|| Camp::of(id.as_str()));
     let (giver, undo) = employ(request, target.as_ref(), work, camp.as_ref(), events)?;
@@ -96,26 +97,42 @@ pub fn run(
         undo,
     };
     let scene = Scene::set(&Journal::new(request.state_dir.clone()), entry, request.duration)?;
-    let was_populated = target.as_ref().map_or(Ok(false), Target::is_populated);
-    let outcome = was_populated.and_then(|was_populated| {
-        let supervision = Supervision {
-            request,
-            hierarchy,
-            target: target.as_ref(),
-            dose,
-            id,
-            camp,
-            giver,
-            was_populated,
-            inbox,
-        };
-        supervision.run(clock, observer)
-    });
+    let mut supervision = Supervision {
+        request,
+        hierarchy,
+        target: target.as_ref(),
+        dose,
+        id,
+        camp,
+        giver,
+        was_populated,
+        inbox,
+    };
+    let outcome = supervision.run(clock, observer);
+    // Who claims the same place next must not have it cleared away.
+    let claim = supervision.giver.into_claim();
     let cleared = scene.clear();
-    let report = outcome?;
-    observer.ended(&report);
-    cleared?;
-    Ok(report.ending)
+    drop(claim);
+    conclude(outcome, cleared, observer)
+}
+
+/// Tells what was given, and how it ended: what is left behind counts before everything else.
+fn conclude(
+    outcome: Result<Outcome, InjectorError>,
+    cleared: Result<(), InjectorError>,
+    observer: &mut dyn Observer,
+) -> Result<Ending, InjectorError> {
+    let ended = outcome.and_then(|Outcome { report, failure }| {
+        observer.ended(&report);
+        failure.map_or(Ok(report.ending), Err)
+    });
+    match (ended, cleared) {
+        (Err(error), Err(left_behind)) => {
+            warn(&format!("{:#}", anyhow::Error::from(error)));
+            Err(left_behind)
+        }
+        (ended, cleared) => cleared.and(ended),
+    }
 }
 
 /// Who is to give the dose, and what takes it back. Until it is moved to its place, a worker is a harmless process that ends
@@ -160,4 +177,27 @@ fn new_id(clock: &dyn Clock) -> Result<ContainerName, InjectorError> {
         operation: "name the injection",
         source: std::io::Error::other(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn started(&mut self, _: &Injection) {}
+        fn progress(&mut self, _: Duration, _: f64) {}
+        fn ended(&mut self, _: &Report) {}
+    }
+
+    #[test]
+    fn what_is_left_behind_counts_before_everything_else() {
+        let timeout = || Err(InjectorError::StartTimeout { seconds: 30 });
+        let left = Err(InjectorError::LeftBehind(Box::new(InjectorError::BeforeStart(Ending::TargetGone))));
+        let both = conclude(timeout(), left, &mut Nobody).unwrap_err();
+        assert!(matches!(both, InjectorError::LeftBehind(_)), "{both}");
+        let one = conclude(timeout(), Ok(()), &mut Nobody).unwrap_err();
+        assert!(matches!(one, InjectorError::StartTimeout { .. }), "{one}");
+    }
 }

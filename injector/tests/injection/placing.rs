@@ -1,18 +1,23 @@
 //! Where an injection is, and what is made for that.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
-    shared::{pause, signal},
-    support::Stage,
+    shared::{PROGRAM, pause, signal},
+    support::{Stage, await_true},
 };
 
 /// Cgroups made for injections, that are there now.
 fn camps(stage: &Stage) -> BTreeSet<String> {
-    let root = std::fs::read_dir(stage.tree.hierarchy().cpu_root()).unwrap();
+    let root = fs::read_dir(stage.tree.hierarchy().cpu_root()).unwrap();
     let names = root.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with("ballast-injection-")).collect()
 }
@@ -40,7 +45,7 @@ fn a_killed_supervisor_leaves_no_cgroup() {
     assert!(camps(&stage).contains(&camp));
     running.supervisor.kill().unwrap();
     running.supervisor.wait().unwrap();
-    crate::support::await_true("the cgroup is gone", || !camps(&stage).contains(&camp), || camp.clone());
+    await_true("the cgroup is gone", || !camps(&stage).contains(&camp), || camp.clone());
     assert_eq!(stage.restore()["removed"], serde_json::json!([]));
 }
 
@@ -84,6 +89,44 @@ fn a_target_goes_on_when_the_supervisor_is_killed() {
             assert_eq!(stage.restore()["removed"].as_array().unwrap().len(), 1);
         }
         let before = used();
-        crate::support::await_true("it goes on", || used() > before, || format!("{:?}", used()));
+        await_true("it goes on", || used() > before, || format!("{:?}", used()));
     }
+}
+
+#[test]
+fn a_program_does_not_pause_itself() {
+    let Some(mut stage) = Stage::set("pause-self") else { return };
+    let name = stage.cgroup.path().to_string();
+    let told = stage.folder.path().join("told");
+    let [program, told, state_dir] =
+        [PROGRAM.into(), told, stage.state_dir()].map(|path: PathBuf| path.display().to_string());
+    let when_inside = "while ! grep -q \"$1\" /proc/self/cgroup; do :; done; \
+                       \"$2\" pause --target \"$1\" --duration 1s --state-dir \"$4\" 2>\"$3\"; echo \"code $?\" >>\"$3\"";
+    stage.occupy("sh", &["-c", when_inside, "sh", &name, &program, &told, &state_dir]);
+    let said = || fs::read_to_string(&told).unwrap_or_default();
+    await_true("it has ended", || said().contains("code"), said);
+    assert!(said().contains("would be paused too") && said().contains("code 9"), "{}", said());
+}
+
+#[test]
+fn inside_a_target_a_load_stays_on_its_processors() {
+    let Some(mut stage) = Stage::set("cpuset") else { return };
+    let path = stage.cgroup.path().clone();
+    let cpuset = Path::new("/sys/fs/cgroup/cpuset").join(path.as_str());
+    if !cpuset.parent().is_some_and(|root| root.join("cgroup.procs").exists()) {
+        return eprintln!("SKIPPED inside_a_target_a_load_stays_on_its_processors: cgroup v1 only");
+    }
+    fs::create_dir(&cpuset).unwrap();
+    for (file, value) in [("cpuset.cpus", "0"), ("cpuset.mems", "0")] {
+        fs::write(cpuset.join(file), value).unwrap();
+    }
+    let victim = stage.occupy("sleep", &["600"]);
+    fs::write(cpuset.join("cgroup.procs"), victim.to_string()).unwrap();
+    let running = stage.inject("0.2", "10m", &["--threads", "2"]);
+    let status = fs::read_to_string(format!("/proc/{}/status", running.worker)).unwrap();
+    signal(running.supervisor.id(), Signal::SIGTERM);
+    assert_eq!(running.end().code, Some(7));
+    stage.evict();
+    await_true("its cpuset is empty", || fs::remove_dir(&cpuset).is_ok(), || format!("{}", cpuset.display()));
+    assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
 }

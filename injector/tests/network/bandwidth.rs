@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ballast_kernel::network::{self, Presence};
+
 use crate::{
     stage::{FOREVER, assert_completed, end, mbits, on_a_host, run},
     traffic::{TCP_SHARE, To, tcp_rate},
@@ -39,6 +41,19 @@ fn what_is_left_is_what_was_asked_for_and_then_everything_is_as_before() {
         );
         end(running);
         scene.assert_as_before(&before, pids);
+    });
+}
+
+#[test]
+fn who_sweeps_leftovers_leaves_a_running_injection_alone() {
+    on_a_host("swept", |scene| {
+        let running = scene.start("net-bandwidth --intensity 20Mbit/s", FOREVER);
+        let proc = "/proc".as_ref();
+        let (_, swept) = Presence::begin(proc, || network::sweep_limits(&[]).unwrap()).unwrap();
+        assert_eq!((swept, scene.control().limit().unwrap()), (None, mbits(20.0, 20.0)));
+        end(running);
+        let (_, swept) = Presence::begin(proc, || network::sweep_limits(&[]).unwrap()).unwrap();
+        assert_eq!(swept, Some(Vec::new()));
     });
 }
 

@@ -25,7 +25,7 @@ pub enum Representatives {
 }
 
 /// The processes in a group and the groups nested in it, sorted.
-pub(super) fn all(folders: &[PathBuf]) -> Result<Vec<u32>, KernelError> {
+pub(crate) fn all(folders: &[PathBuf]) -> Result<Vec<u32>, KernelError> {
     let mut pids = BTreeSet::new();
     folders.iter().try_for_each(|folder| collect(folder, &mut pids))?;
     pids.remove(&HIDDEN);

@@ -7,13 +7,12 @@ use std::time::Duration;
 use ballast_api::{BitsPerSecond, EgressIngress, Limit};
 use ballast_kernel::{
     Interface, NetworkControl,
-    network::{self, SMALLEST_RATE_BITS_PER_SECOND, VethEnd},
+    network::{self, Presence, SMALLEST_RATE_BITS_PER_SECOND, VethEnd},
 };
 use clap::Args;
 
 use super::{
-    Direction,
-    claim::Claim,
+    Direction, claim,
     competition::{Competition, Flow},
     frames::Lane,
     interface_of,
@@ -22,7 +21,7 @@ use crate::{
     clocks,
     error::InjectorError,
     intensity::{Basis, Intensity, InvalidIntensity},
-    kinds::{Act, Dose, Kind, Prepared, Situation, Work},
+    kinds::{Act, Dose, Kind, Prepared, Situation, Work, claim::Claim},
     undo::{PROC, Undo, WholeLimits},
     unit::Unit,
 };
@@ -58,7 +57,9 @@ impl Kind for NetBandwidth {
         if self.traffic {
             return self.competing(interface, situation.duration);
         }
-        let claim = Claim::take("limits", interface)?;
+        let claim = claim("limits", interface)?;
+        // Whoever finds limits with nobody about takes them for leftovers.
+        let (presence, _) = Presence::begin(PROC.as_ref(), || ())?;
         let control = NetworkControl::new(interface);
         let before = control.limit()?;
         let resolved = self.direction.of(before).into_iter().map(|limit| self.left_of(limit));
@@ -91,6 +92,7 @@ impl Kind for NetBandwidth {
                 before,
                 ours,
                 _claim: claim,
+                _presence: presence,
             })),
         })
     }
@@ -183,6 +185,7 @@ struct Narrowing {
     before: Limits,
     ours: Limits,
     _claim: Claim,
+    _presence: Presence,
 }
 
 impl Act for Narrowing {

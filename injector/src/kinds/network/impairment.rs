@@ -16,12 +16,12 @@ use ballast_kernel::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Direction, claim::Claim, interface_of, relay::Relay};
+use super::{Direction, claim, interface_of, relay::Relay};
 use crate::{
     clocks,
     error::InjectorError,
     intensity::Basis,
-    kinds::{Act, Dose, Prepared, Situation, Work},
+    kinds::{Act, Dose, Prepared, Situation, Work, claim::Claim},
     undo::{PROC, Undo},
     unit::Unit,
 };
@@ -67,7 +67,7 @@ pub(super) fn prepare(
     How { direction, means }: How,
 ) -> Result<Prepared, InjectorError> {
     let interface = interface_of(situation)?;
-    let claim = Claim::take("packets", interface)?;
+    let claim = claim("packets", interface)?;
     let ends = direction.of(VethEnd::both(PROC.as_ref(), interface)?);
     let no_netem =
         if means == Means::Relay { Some(String::new()) } else { Netem::probe(PROC.as_ref()).err() };
