@@ -33,17 +33,20 @@ const SEED: u64 = 20;
 const LATEST_BLOW: Duration = Duration::from_millis(400);
 
 /// How an injection is asked for, but for its place.
-const KINDS: [&[&str]; 9] = [
+const KINDS: [&[&str]; 10] = [
     &["cpu", "--intensity", "20%"],
     &["disk", "--intensity", "2MB/s", "--file-size", "16MiB"],
     &["llc", "--intensity", "10%"],
     &["membw", "--intensity", "50MB/s"],
     &["memory", "--intensity", "32MiB"],
     &["net-bandwidth", "--intensity", "10Mbit/s"],
+    &["net-bandwidth", "--intensity", "5Mbit/s", "--traffic"],
     &["net-delay", "--intensity", "1ms"],
     &["net-loss", "--intensity", "5%", "--means", "relay"],
     &["pause"],
 ];
+
+const PLACES: [&str; 3] = ["--target", "--beside", "--node"];
 
 #[expect(clippy::disallowed_methods, reason = "a test has no command line of its own")]
 fn number(name: &str, otherwise: u64) -> u64 {
@@ -99,7 +102,9 @@ fn hit(
     fresh: &BTreeSet<String>,
 ) -> Outcome {
     let is_of_network = kind[0].starts_with("net-");
-    let place = if is_of_network || kind[0] == "pause" || chance.random() { "--target" } else { "--beside" };
+    // The others are what is done to a container itself.
+    let places = if is_of_network || kind[0] == "pause" { &PLACES[..1] } else { &PLACES };
+    let place = places[chance.random_range(0..places.len())];
     let (blow, after) = (Blow::draw(chance), moment(chance));
     let limits = LIMITS[chance.random_range(0..if kind[0] == "net-bandwidth" { 3 } else { 2 })];
     let what = format!("round {round}: {kind:?} {place}, limits {limits:?}, {blow:?} after {after:?}");

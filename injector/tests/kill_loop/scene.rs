@@ -75,7 +75,10 @@ impl Scene {
 
     fn command(&self, kind: &[&str], place: &str, duration: &str) -> Command {
         let what = [kind, &[place]].concat();
-        let mut command = self.stage.command_of(&what, duration, &[]);
+        let mut command = match place {
+            "--node" => self.stage.command_on_node(&what, duration, &[]),
+            _ => self.stage.command_of(&what, duration, &[]),
+        };
         if kind[0] == "disk" {
             command.arg("--dir").arg(self.disk.path());
         }
