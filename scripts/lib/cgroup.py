@@ -1,9 +1,12 @@
 """A cgroup for a measurement: of version 1 where its CPU controller is there, else of version 2."""
 
+import errno
 import os
 import pathlib
+import time
 
 CPU_PERIOD_US = 100_000
+PATIENCE_S = 1.0
 
 
 def _roots():
@@ -35,7 +38,19 @@ class Cgroup:
 
     def __exit__(self, *_):
         for folder in self.folders:
-            folder.rmdir()
+            self._remove(folder)
+
+    @staticmethod
+    def _remove(folder):
+        """Whoever was interrupted together with this program may still be on its way out."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return folder.rmdir()
+            except OSError as error:
+                if error.errno != errno.EBUSY or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
     def _folder(self, controller):
         return self.roots[controller if self.is_v1 else "unified"] / self.name
