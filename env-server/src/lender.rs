@@ -280,7 +280,8 @@ impl Lender {
         self.means.machine.notice_disks();
         let (means, loans) = (&self.means, &self.loans);
         let recent = |container: &Container| {
-            let age = container.history.last().map(|sample| means.clock.now().since(sample.taken_at));
+            let last = container.history.last();
+            let age = last.map(|sample| means.clock.monotonic().saturating_sub(sample.at));
             age.is_some_and(|age| age < means.sample_interval / 2)
         };
         for (name, container) in self.containers.iter_mut().filter(|(_, container)| !recent(container)) {
