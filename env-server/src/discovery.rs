@@ -202,10 +202,10 @@ fn named_in_pod(
     book: &mut OpenBook<'_>,
     in_pod: &kubernetes::InPod,
 ) -> Result<(ContainerName, About), String> {
-    let Known { name, labels, pod_uid } = book.find(&in_pod.id).map_err(|reason| {
+    let Known { name, labels, pod_uids } = book.find(&in_pod.id).map_err(|reason| {
         format!("{reason}; a pod's sandbox never is, a container that just began will be")
     })?;
-    if pod_uid.as_ref() != Some(&in_pod.pod_uid) {
+    if !pod_uids.contains(&in_pod.pod_uid) {
         return Err(format!("it is not in the pod that {name} is in"));
     }
     Ok((name, About { source: ContainerSource::Kubernetes, labels, qos: Some(in_pod.qos) }))

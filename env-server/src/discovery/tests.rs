@@ -21,7 +21,7 @@ fn id(digit: char) -> String {
 fn docker(names: &[(char, &str)]) -> KnownContainers {
     let known = |(digit, name): &(char, &str)| {
         let labels = BTreeMap::from([("app".to_owned(), (*name).to_owned())]);
-        let known = Known { name: name.parse().unwrap(), labels: bounded(labels), pod_uid: None };
+        let known = Known { name: name.parse().unwrap(), labels: bounded(labels), pod_uids: Vec::new() };
         (RuntimeId::parse(&id(*digit)).unwrap(), known)
     };
     names.iter().map(known).collect()
