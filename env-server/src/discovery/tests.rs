@@ -56,6 +56,26 @@ fn children_are_containers_and_the_rest_is_told() {
 }
 
 #[test]
+fn of_too_many_the_first_are_looked_at_and_the_rest_is_told() {
+    let machine = FakeMachine::v2();
+    let put =
+        |path: &str| std::fs::create_dir_all(machine.hierarchy().cpu_folder(&CgroupPath::new(path).unwrap()));
+    (0..MOST_CANDIDATES).for_each(|i| put(&format!("a/c{i}")).unwrap());
+    let mut discovery = Discovery::of_parents(&machine.parents(&["a", "b"]));
+    let found = discovery.look(machine.hierarchy()).unwrap();
+    assert_eq!((found.containers.len(), found.skipped.len()), (MOST_CANDIDATES, 0));
+    put("a/d").unwrap();
+    put("b/c").unwrap();
+    let found = discovery.look(machine.hierarchy()).unwrap();
+    assert_eq!(found.containers.len(), MOST_CANDIDATES);
+    assert!(found.containers.values().all(|seen| seen.place.path.name().starts_with('c')));
+    assert_eq!(found.skipped.len(), 2, "{:?}", found.skipped);
+    for (told, parent) in found.skipped.iter().zip(["a", "b"]) {
+        assert!(told.contains(&format!("below {parent} are skipped")) && told.contains("10000"), "{told}");
+    }
+}
+
+#[test]
 fn docker_names_its_containers_wherever_they_are() {
     for machine in [FakeMachine::v1(), FakeMachine::v2()] {
         let (a, b, c, d) = (id('a'), id('b'), id('c'), id('d'));
