@@ -107,7 +107,7 @@ impl Lender {
     /// restored stays lent and is tried again by [`Self::expire`].
     ///
     /// # Errors
-    /// When the journal cannot be read; then nothing was changed.
+    /// When the journal cannot be read; then no limit was changed.
     pub fn open(means: Means, now: Duration) -> Result<Self, JournalError> {
         let loans: BTreeMap<_, _> = means.journal.load()?.into_iter().map(|entry| loan(entry, now)).collect();
         let owed = loans.values().filter_map(|loan: &Loan| loan.owed().network);
@@ -179,7 +179,7 @@ impl Lender {
     /// Lends limits, or renews what is lent.
     ///
     /// # Errors
-    /// See [`NodeError`]; whatever it is, no limit is left changed.
+    /// See [`NodeError`]; no limit is left changed but where [`NodeError::Internal`] says that undoing is being retried.
     pub fn apply(&mut self, plan: &Plan, now: Duration) -> Result<PlanOutcome, NodeError> {
         let outcome = self.check(plan, now).and_then(|changes| self.execute(plan, changes, now));
         self.means.metrics.plan(match &outcome {

@@ -48,7 +48,7 @@ impl LinuxNode {
     /// Restores what an earlier env-server left lent, and takes the node over. Blocks for as long as writing takes.
     ///
     /// # Errors
-    /// When the journal cannot be read; then nothing was changed.
+    /// When the journal cannot be read; then no limit was changed.
     pub fn open(name: NodeName, means: Means) -> Result<Self, JournalError> {
         let info = NodeInfo {
             name,
