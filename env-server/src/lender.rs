@@ -11,6 +11,8 @@ mod give_back;
 mod lend;
 mod look;
 mod networks;
+mod records;
+mod sample;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,13 +30,14 @@ use tracing::warn;
 use crate::{
     controls::{Devices, Reading},
     discovery::{Discovery, Place},
-    journal::{Entry, Journal, JournalError},
+    journal::{Journal, JournalError},
     machine::Machine,
     metrics::{Cause, Metrics, PlanResult},
 };
 use check::Change;
 use container::Container;
 use drift::Hold;
+use records::{Overdue, loan};
 
 /// In how many rounds of samples leftovers are looked for once a container that was lent something is gone: the kernel
 /// removes its network interface when it comes to it.
@@ -61,6 +64,8 @@ pub struct Lender {
     means: Means,
     containers: BTreeMap<ContainerName, Container>,
     loans: BTreeMap<Place, Loan>,
+    /// Where the journal says more than the books.
+    overdue: Option<Overdue>,
     /// Why cgroups were passed over at the last look.
     skipped: BTreeSet<String>,
     /// In how many rounds of samples to come leftovers are looked for.
@@ -116,6 +121,7 @@ impl Lender {
             means,
             containers: BTreeMap::new(),
             loans,
+            overdue: None,
             skipped: BTreeSet::new(),
             sweeps_due: 0,
             _presence: presence,
@@ -235,23 +241,29 @@ impl Lender {
         }
     }
 
-    /// Restores the baselines whose leases have ended.
+    /// Restores the baselines whose leases have ended, and tries again what failed.
     pub fn expire(&mut self, now: Duration) {
         let due = self.loans.iter().filter(|(_, loan)| loan.due <= now).map(|(place, _)| place.clone());
         self.restore_loans(due.collect(), Cause::Expiry, now);
+        if self.overdue.is_some_and(|overdue| overdue.due <= now) {
+            self.shorten_journal(now);
+        }
     }
 
     /// When [`Self::expire`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
-        self.loans.values().map(|loan| loan.due).min()
+        let overdue = self.overdue.map(|overdue| overdue.due);
+        self.loans.values().map(|loan| loan.due).chain(overdue).min()
     }
 
     /// Restores every baseline and refuses plans from now on. Answers what could not be restored, a sentence each; it
     /// stays in the journal.
     pub fn close(&mut self, now: Duration) -> Vec<String> {
         self.closed = true;
-        self.restore_loans(self.loans.keys().cloned().collect(), Cause::Shutdown, now)
+        let mut failures = self.restore_loans(self.loans.keys().cloned().collect(), Cause::Shutdown, now);
+        failures.extend(self.close_journal());
+        failures
     }
 
     /// What can be lent now.
@@ -266,67 +278,13 @@ impl Lender {
         self.loans.len()
     }
 
-    /// Samples every container whose last sample is not too recent.
-    pub fn sample(&mut self) {
-        let mut failures = BTreeSet::new();
-        if self.sweeps_due > 0 {
-            self.sweeps_due -= 1;
-            self.means.machine.sweep();
-        }
-        if let Err(error) = self.look_around() {
-            self.means.metrics.sampling_failures.inc();
-            failures.insert(format!("containers cannot be listed: {}", with_causes(&error)));
-        }
-        self.means.machine.notice_disks();
-        let (means, loans) = (&self.means, &self.loans);
-        let recent = |container: &Container| {
-            let last = container.history.last();
-            let age = last.map(|sample| means.clock.monotonic().saturating_sub(sample.at));
-            age.is_some_and(|age| age < means.sample_interval / 2)
-        };
-        for (name, container) in self.containers.iter_mut().filter(|(_, container)| !recent(container)) {
-            let loan = loans.get(&container.place);
-            let sampled = container.sample(means, loan.map(Loan::owed).unwrap_or_default());
-            if let Err(error) = sampled.and_then(|()| container.gather(loan.is_some()))
-                && !error.is_gone()
-            {
-                means.metrics.sampling_failures.inc();
-                failures.insert(format!("{name} cannot be sampled: {}", with_causes(&error)));
-            }
-        }
-        // Somebody may have turned up on an interface.
-        self.share_out_networks();
-        say_what_is_new(&mut self.not_sampled, failures);
-    }
-
     fn exists(&self, place: &Place) -> bool {
         self.means.machine.hierarchy().identity(&place.path) == Some(place.identity)
-    }
-
-    /// Writes those loans to the journal that `keep` wants.
-    fn write_journal(&self, keep: impl Fn(&Place) -> bool) -> Result<(), JournalError> {
-        let kept = self.loans.iter().filter(|(place, _)| keep(place));
-        self.means.journal.write(kept.map(|(place, loan)| Entry {
-            cgroup: place.path.clone(),
-            identity: place.identity,
-            devices: loan.devices,
-            baseline: loan.baseline,
-            cpu_burst_us: loan.cpu_burst_us,
-        }))
     }
 
     fn count_loans(&self) {
         self.means.metrics.loans.set(i64::try_from(self.loans.len()).unwrap_or(i64::MAX));
     }
-}
-
-fn loan(entry: Entry, now: Duration) -> (Place, Loan) {
-    let Entry { cgroup: path, identity, devices, baseline, cpu_burst_us } = entry;
-    let lent = Limits::default();
-    (
-        Place { path, identity },
-        Loan { devices, baseline, cpu_burst_us, lent, due: now, failed_attempts: 0, is_orphan: false },
-    )
 }
 
 /// Says what was not the case last time, so that the log is not filled with one sentence.

@@ -153,8 +153,8 @@ pub fn restore(state_dir: &Path) -> Result<(usize, Vec<String>), Failure> {
     let means = means(machine, Discovery::of_parents(&[]), Duration::from_secs(1), journal, metrics);
     let lent = means.journal.load().map_err(Failure::Journal)?.len();
     let mut lender = Lender::open(means, Duration::ZERO).map_err(Failure::Journal)?;
-    let failed = if lender.loans() == 0 { Vec::new() } else { lender.close(Duration::ZERO) };
-    Ok((lent.saturating_sub(failed.len()), failed))
+    let failed = if lender.next_due().is_none() { Vec::new() } else { lender.close(Duration::ZERO) };
+    Ok((lent.saturating_sub(lender.loans()), failed))
 }
 
 fn means(

@@ -4,6 +4,7 @@ use ballast_api::EgressIngress;
 use ballast_kernel::Interface;
 
 use super::*;
+use crate::journal::Entry;
 
 #[test]
 fn each_resource_is_lent_and_given_back_on_its_own() {
