@@ -9,6 +9,7 @@ mod container;
 mod drift;
 mod give_back;
 mod lend;
+mod loan;
 mod look;
 mod networks;
 mod records;
@@ -28,7 +29,7 @@ use ballast_kernel::network::Presence;
 use tracing::warn;
 
 use crate::{
-    controls::{Devices, Reading},
+    controls::Reading,
     discovery::{Discovery, Place},
     journal::{Journal, JournalError},
     machine::Machine,
@@ -37,7 +38,8 @@ use crate::{
 use check::Change;
 use container::Container;
 use drift::Hold;
-use records::{Overdue, loan};
+use loan::Loan;
+use records::Overdue;
 
 /// In how many rounds of samples leftovers are looked for once a container that was lent something is gone: the kernel
 /// removes its network interface when it comes to it.
@@ -77,36 +79,6 @@ pub struct Lender {
     closed: bool,
 }
 
-/// Limits that are not the container's own.
-#[derive(Clone)]
-struct Loan {
-    /// Where the limits were taken from, and go back to.
-    devices: Devices,
-    /// The container's own limits of the resources that plans have touched.
-    baseline: Limits,
-    /// The container's own burst, once a plan has touched the CPU: what is lent of it may hold it down.
-    cpu_burst_us: Option<u64>,
-    /// What is in force instead, as read back; nothing where that is not known.
-    lent: Limits,
-    /// When to restore the baseline, or to try again.
-    due: Duration,
-    failed_attempts: u32,
-    /// Its cgroup is known to be gone.
-    is_orphan: bool,
-}
-
-impl Loan {
-    /// Where something is to be given back.
-    fn owed(&self) -> Devices {
-        let Devices { disk, network } = self.devices;
-        let Limits { disk: bytes, disk_operations: operations, .. } = self.baseline;
-        Devices {
-            disk: disk.filter(|_| bytes.is_some() || operations.is_some()),
-            network: network.filter(|_| self.baseline.network.is_some()),
-        }
-    }
-}
-
 impl Lender {
     /// Opens the books: first restores every baseline that an earlier env-server left in the journal. What cannot be
     /// restored stays lent and is tried again by [`Self::expire`].
@@ -114,7 +86,8 @@ impl Lender {
     /// # Errors
     /// When the journal cannot be read; then no limit was changed.
     pub fn open(means: Means, now: Duration) -> Result<Self, JournalError> {
-        let loans: BTreeMap<_, _> = means.journal.load()?.into_iter().map(|entry| loan(entry, now)).collect();
+        let loans: BTreeMap<_, _> =
+            means.journal.load()?.into_iter().map(|entry| Loan::of(entry, now)).collect();
         let owed = loans.values().filter_map(|loan: &Loan| loan.owed().network);
         let presence = means.machine.join_network(&owed.collect::<Vec<_>>());
         let mut lender = Self {

@@ -4,14 +4,11 @@
 
 use std::time::Duration;
 
-use ballast_api::{Limits, with_causes};
+use ballast_api::with_causes;
 use tracing::warn;
 
-use super::{Lender, Loan};
-use crate::{
-    discovery::Place,
-    journal::{Entry, JournalError},
-};
+use super::Lender;
+use crate::journal::JournalError;
 
 /// Pause before the second attempt at something that failed; doubled for each further one up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -27,7 +24,7 @@ pub(super) struct Overdue {
 impl Lender {
     /// Makes the journal say what the books say.
     pub(super) fn write_journal(&mut self) -> Result<(), JournalError> {
-        self.means.journal.write(self.loans.iter().map(|(place, loan)| entry(place, loan)))?;
+        self.means.journal.write(self.loans.iter().map(|(place, loan)| loan.entry(place)))?;
         self.overdue = None;
         Ok(())
     }
@@ -48,26 +45,6 @@ impl Lender {
         let error = self.write_journal().err()?;
         Some(format!("the journal still names limits that are back: {}", with_causes(&error)))
     }
-}
-
-fn entry(place: &Place, loan: &Loan) -> Entry {
-    Entry {
-        cgroup: place.path.clone(),
-        identity: place.identity,
-        devices: loan.devices,
-        baseline: loan.baseline,
-        cpu_burst_us: loan.cpu_burst_us,
-    }
-}
-
-/// What an earlier env-server has left: due now.
-pub(super) fn loan(entry: Entry, now: Duration) -> (Place, Loan) {
-    let Entry { cgroup: path, identity, devices, baseline, cpu_burst_us } = entry;
-    let lent = Limits::default();
-    (
-        Place { path, identity },
-        Loan { devices, baseline, cpu_burst_us, lent, due: now, failed_attempts: 0, is_orphan: false },
-    )
 }
 
 pub(super) fn pause_after(failed_attempts: u32) -> Duration {
