@@ -60,8 +60,8 @@ fn look(bencher: Bencher<'_, '_>, groups: impl Fn(usize) -> Vec<String>) {
 fn known(i: usize, in_pods: bool) -> (RuntimeId, Known) {
     let labels = (0..10).map(|label| (format!("label-{label}"), "x".repeat(20))).collect::<BTreeMap<_, _>>();
     let name = ContainerName::new(format!("c{i}")).unwrap();
-    let pod_uid = in_pods.then(|| format!("{POD}-{i:04x}"));
-    (RuntimeId::parse(&id(i)).unwrap(), Known { name, labels: bounded(labels), pod_uid })
+    let pod_uids = in_pods.then(|| format!("{POD}-{i:04x}")).into_iter().collect();
+    (RuntimeId::parse(&id(i)).unwrap(), Known { name, labels: bounded(labels), pod_uids })
 }
 
 fn machine(folder: &Path, groups: &[String]) -> (Hierarchy, CgroupPath, Option<Cgroup>) {

@@ -88,9 +88,9 @@ pub struct ServeFlags {
     /// found below docker, system.slice and every --cgroup-parent
     #[arg(long, value_name = "SOCKET")]
     pub docker_socket: Option<PathBuf>,
-    /// Control the containers of Kubernetes as NAMESPACE.POD.CONTAINER, which this kubelet tells: its read-only port
-    /// (http://127.0.0.1:10255) or, with the two files, the authenticated one (https://NODE:10250). They are found below
-    /// kubepods, kubepods.slice and every --cgroup-parent
+    /// Control the containers of Kubernetes as NAMESPACE.POD.CONTAINER, which this kubelet tells: its read-only port,
+    /// on loopback alone (http://127.0.0.1:10255), or, with the two files, the authenticated one (https://NODE:10250).
+    /// They are found below kubepods, kubepods.slice and every --cgroup-parent
     #[arg(long, value_name = "URL")]
     pub kubelet_url: Option<String>,
     /// File with a bearer token for an https kubelet, read anew each time; its account may get nodes/proxy

@@ -3,6 +3,7 @@
 //! Knows which kernel interface serves which resource; must not know who asks, nor for how long.
 
 mod caches;
+mod give_back;
 mod problems;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use caches::ShutResctrl;
 use caches::caches_among;
 pub(crate) use caches::{of_both_caches, of_caches, without_caches};
+pub use give_back::GivenBack;
 
 /// What of the machine a container's limits are written to, beside its cgroup. A loan remembers it: limits go back to
 /// where they came from.
@@ -235,54 +237,10 @@ impl Controls {
         self.caches.as_ref().map_or(Ok(()), ResctrlControl::gather)
     }
 
-    /// Gives back what does not go with the cgroup, once that is gone: a resctrl group, and of `limits` the network's, whose
-    /// veth may be others' too, as a pod's sandbox has it. Another container may be at its path by then, which keeps what is
-    /// its own. Goes on where one fails.
-    ///
-    /// # Errors
-    /// The first one; then this can be repeated.
-    pub fn forget(&self, limits: &Limits) -> Result<(), KernelError> {
-        let network = self.give_back_network(limits);
-        let there = self.hierarchy.identity(&self.path);
-        let caches = self.caches.as_ref().map_or(Ok(()), |control| control.forget_earlier(there));
-        network.and(caches)
-    }
-
     /// Whether there is no such interface any more: an ifb may be left of it.
     #[must_use]
     pub fn network_is_gone(&self) -> bool {
         self.network.as_ref().is_some_and(|control| control.limit().is_err_and(|error| error.is_gone()))
-    }
-
-    /// Gives limits back, with the CPU's also its burst, and goes on where one fails.
-    ///
-    /// # Errors
-    /// The first one, also when a resource cannot be read, or when resctrl is mounted and cannot be taken over.
-    pub fn give_back(&self, limits: &Limits, own_burst_us: Option<u64>) -> Result<(), KernelError> {
-        let give_back = |limit| self.cpu.change(self.cpu.bandwidth()?, limit, own_burst_us);
-        let cpu = limits.cpu.map(give_back).transpose();
-        let disk = self.disk.as_ref().map(|control| give_back_disk(control, limits)).transpose();
-        let network = self.give_back_network(limits);
-        let caches = caches_among(limits).map_or(Ok(()), |limits| self.give_back_caches(limits));
-        cpu.map(drop).and(disk.map(drop)).and(network).and(caches)
-    }
-
-    fn give_back_caches(&self, limits: ResctrlLimits) -> Result<(), KernelError> {
-        match (&self.caches, &self.shut) {
-            (Some(control), _) => control.set_limits(limits).map(drop),
-            (None, Some(shut)) => shut.clear(),
-            // What is not mounted limits nobody.
-            (None, None) => Ok(()),
-        }
-    }
-
-    /// An interface that is gone took its limits along.
-    fn give_back_network(&self, limits: &Limits) -> Result<(), KernelError> {
-        let Some((control, limits)) = self.network.as_ref().zip(limits.network) else { return Ok(()) };
-        match control.set_limit(limits) {
-            Err(error) if !error.is_gone() => Err(error),
-            _ => Ok(()),
-        }
     }
 
     /// Reads the counters, and those of every disk that the container used.
@@ -325,14 +283,6 @@ impl Controls {
     ) -> Option<(&NetworkControl, NetworkLimits, NetworkLimits)> {
         Some((self.network.as_ref()?, before.network?, limits.network?))
     }
-}
-
-fn give_back_disk(control: &DiskControl, limits: &Limits) -> Result<(), KernelError> {
-    if limits.disk.is_none() && limits.disk_operations.is_none() {
-        return Ok(());
-    }
-    let now = control.limits()?;
-    control.change(&now, &disk_limits(limits, &now)).map(drop)
 }
 
 fn disk_limits(limits: &Limits, now: &DiskLimits) -> DiskLimits {

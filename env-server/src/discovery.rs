@@ -24,6 +24,10 @@ use kubernetes::Qos;
 use names::{Known, NameBook, OpenBook};
 use plain::Root;
 
+/// How many cgroups a look takes for candidates at most. Those that come first, by their parents and names, stay: a
+/// machine with more than that has been filled with them.
+const MOST_CANDIDATES: usize = 10_000;
+
 /// A container's cgroup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -118,8 +122,15 @@ impl Discovery {
             kubernetes: self.kubernetes.as_deref().map(NameBook::open),
             found: Found::default(),
         };
+        let mut room = MOST_CANDIDATES;
         for root in &self.roots {
-            for candidate in plain::candidates(hierarchy, &root.path, self.kubernetes.is_some())? {
+            let candidates = plain::candidates(hierarchy, &root.path, self.kubernetes.is_some())?;
+            if candidates.len() > room {
+                look.found.skipped.push(too_many(&root.path));
+            }
+            let candidates = candidates.into_iter().take(room);
+            room -= candidates.len();
+            for candidate in candidates {
                 match candidate {
                     Ok(place) => look.consider(place, root.takes_all),
                     Err(error) if root.takes_all => look.found.skipped.push(error.to_string()),
@@ -134,6 +145,14 @@ impl Discovery {
         unnamed.difference(&self.unnamed).for_each(|sentence| info!("{sentence}"));
         self.unnamed = unnamed;
     }
+}
+
+/// Without a number, which would be news at every look.
+fn too_many(root: &CgroupPath) -> String {
+    format!(
+        "cgroups below {root} are skipped: there are more than {MOST_CANDIDATES} in all, of which the first are looked at; \
+         remove those that nobody needs, or name fewer parents"
+    )
 }
 
 /// One look.
@@ -202,10 +221,10 @@ fn named_in_pod(
     book: &mut OpenBook<'_>,
     in_pod: &kubernetes::InPod,
 ) -> Result<(ContainerName, About), String> {
-    let Known { name, labels, pod_uid } = book.find(&in_pod.id).map_err(|reason| {
+    let Known { name, labels, pod_uids } = book.find(&in_pod.id).map_err(|reason| {
         format!("{reason}; a pod's sandbox never is, a container that just began will be")
     })?;
-    if pod_uid.as_ref() != Some(&in_pod.pod_uid) {
+    if !pod_uids.contains(&in_pod.pod_uid) {
         return Err(format!("it is not in the pod that {name} is in"));
     }
     Ok((name, About { source: ContainerSource::Kubernetes, labels, qos: Some(in_pod.qos) }))

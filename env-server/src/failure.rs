@@ -52,7 +52,7 @@ pub enum Failure {
     #[error("this process would keep rights that it does not need")]
     Privileges(#[source] PrivilegesError),
     /// The journal cannot be used.
-    #[error("nothing was changed")]
+    #[error("no limit was changed")]
     Journal(#[source] JournalError),
 }
 

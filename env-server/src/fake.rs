@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use ballast_api::{
@@ -247,7 +248,11 @@ impl FakeMachine {
 
 /// A clock that a test sets.
 #[derive(Debug, Default)]
-pub(crate) struct FakeClock(AtomicU64);
+pub(crate) struct FakeClock {
+    monotonic: AtomicU64,
+    /// What the time of day was set back by.
+    behind: AtomicU64,
+}
 
 impl FakeClock {
     pub(crate) fn at(seconds: f64) -> Arc<Self> {
@@ -258,13 +263,22 @@ impl FakeClock {
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a test")]
     pub(crate) fn set(&self, seconds: f64) {
-        self.0.store((seconds * 1e9) as u64, Ordering::Relaxed);
+        self.monotonic.store((seconds * 1e9) as u64, Ordering::Relaxed);
+    }
+
+    /// Sets the time of day back, as somebody does who has found it wrong.
+    pub(crate) fn set_back(&self, by: Duration) {
+        self.behind.store(u64::try_from(by.as_nanos()).unwrap(), Ordering::Relaxed);
     }
 }
 
 impl Clock for FakeClock {
     fn now(&self) -> UnixNanos {
-        UnixNanos(self.0.load(Ordering::Relaxed))
+        UnixNanos(self.monotonic.load(Ordering::Relaxed) - self.behind.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(self.monotonic.load(Ordering::Relaxed))
     }
 }
 

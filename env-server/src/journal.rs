@@ -105,18 +105,39 @@ impl Journal {
         self.folder.join(FILE)
     }
 
+    /// Whether what the last env-server left can be read.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn check(&self) -> Result<(), JournalError> {
+        match self.document()? {
+            Some(document) if document.boot_id == self.boot_id => self.entries(&document).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// What the last env-server left; nothing when there was none, or when the machine rebooted since.
     ///
     /// # Errors
     /// [`JournalError::Damaged`] when the file is not one that [`Self::write`] made.
     pub fn load(&self) -> Result<Vec<Entry>, JournalError> {
+        let Some(document) = self.document()? else { return Ok(Vec::new()) };
+        if document.boot_id != self.boot_id {
+            info!(loans = document.loans.len(), "journal is from before a reboot, which undid its limits");
+            return Ok(Vec::new());
+        }
+        self.entries(&document)
+    }
+
+    /// Of whatever boot; absent where there is no file.
+    fn document(&self) -> Result<Option<Document>, JournalError> {
         let path = self.path();
         // A link is not followed: the state directory holds the file itself.
         let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
         let mut text = Vec::new();
         match file.and_then(|mut file| file.read_to_end(&mut text)) {
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(JournalError::Io { operation: "read", path, source }),
         }
         let document: Document =
@@ -124,10 +145,10 @@ impl Journal {
         if document.version != VERSION {
             return Err(self.damaged(format!("version {} instead of {VERSION}", document.version)));
         }
-        if document.boot_id != self.boot_id {
-            info!(loans = document.loans.len(), "journal is from before a reboot, which undid its limits");
-            return Ok(Vec::new());
-        }
+        Ok(Some(document))
+    }
+
+    fn entries(&self, document: &Document) -> Result<Vec<Entry>, JournalError> {
         document.loans.iter().map(|record| self.entry(record)).collect()
     }
 
@@ -219,7 +240,9 @@ mod tests {
     fn a_reboot_ends_every_loan() {
         let folder = tempfile::tempdir().unwrap();
         Journal::new(folder.path(), "boot 1").write([entry("p/a", 1, Limit::Max)]).unwrap();
-        assert_eq!(Journal::new(folder.path(), "boot 2").load().unwrap(), []);
+        let later = Journal::new(folder.path(), "boot 2");
+        later.check().unwrap();
+        assert_eq!(later.load().unwrap(), []);
     }
 
     #[test]
@@ -231,8 +254,9 @@ mod tests {
             {"cgroup":"p/x","identity":1,"devices":{"disk":"sda"},"baseline":{}}]}"#;
         for bad in ["", "{", "[]", r#"{"version":2,"boot_id":"b","loans":[]}"#, outside, device] {
             fs::write(journal.path(), bad).unwrap();
-            let error = journal.load().unwrap_err().to_string();
-            assert!(error.contains("delete the file"), "{error}");
+            for error in [journal.load().unwrap_err(), journal.check().unwrap_err()] {
+                assert!(error.to_string().contains("delete the file"), "{error}");
+            }
             assert_eq!(fs::read_to_string(journal.path()).unwrap(), bad);
         }
     }
@@ -264,6 +288,7 @@ mod tests {
                 })
                 .collect();
             journal.write(entries.clone()).unwrap();
+            journal.check().unwrap();
             prop_assert_eq!(journal.load().unwrap(), entries);
         }
     }

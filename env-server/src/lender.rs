@@ -9,8 +9,11 @@ mod container;
 mod drift;
 mod give_back;
 mod lend;
+mod loan;
 mod look;
 mod networks;
+mod records;
+mod sample;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,15 +29,17 @@ use ballast_kernel::network::Presence;
 use tracing::warn;
 
 use crate::{
-    controls::{Devices, Reading},
+    controls::Reading,
     discovery::{Discovery, Place},
-    journal::{Entry, Journal, JournalError},
+    journal::{Journal, JournalError},
     machine::Machine,
     metrics::{Cause, Metrics, PlanResult},
 };
 use check::Change;
 use container::Container;
 use drift::Hold;
+use loan::Loan;
+use records::Overdue;
 
 /// In how many rounds of samples leftovers are looked for once a container that was lent something is gone: the kernel
 /// removes its network interface when it comes to it.
@@ -61,6 +66,8 @@ pub struct Lender {
     means: Means,
     containers: BTreeMap<ContainerName, Container>,
     loans: BTreeMap<Place, Loan>,
+    /// Where the journal says more than the books.
+    overdue: Option<Overdue>,
     /// Why cgroups were passed over at the last look.
     skipped: BTreeSet<String>,
     /// In how many rounds of samples to come leftovers are looked for.
@@ -72,50 +79,22 @@ pub struct Lender {
     closed: bool,
 }
 
-/// Limits that are not the container's own.
-#[derive(Clone)]
-struct Loan {
-    /// Where the limits were taken from, and go back to.
-    devices: Devices,
-    /// The container's own limits of the resources that plans have touched.
-    baseline: Limits,
-    /// The container's own burst, once a plan has touched the CPU: what is lent of it may hold it down.
-    cpu_burst_us: Option<u64>,
-    /// What is in force instead, as read back; nothing where that is not known.
-    lent: Limits,
-    /// When to restore the baseline, or to try again.
-    due: Duration,
-    failed_attempts: u32,
-    /// Its cgroup is known to be gone.
-    is_orphan: bool,
-}
-
-impl Loan {
-    /// Where something is to be given back.
-    fn owed(&self) -> Devices {
-        let Devices { disk, network } = self.devices;
-        let Limits { disk: bytes, disk_operations: operations, .. } = self.baseline;
-        Devices {
-            disk: disk.filter(|_| bytes.is_some() || operations.is_some()),
-            network: network.filter(|_| self.baseline.network.is_some()),
-        }
-    }
-}
-
 impl Lender {
     /// Opens the books: first restores every baseline that an earlier env-server left in the journal. What cannot be
     /// restored stays lent and is tried again by [`Self::expire`].
     ///
     /// # Errors
-    /// When the journal cannot be read; then nothing was changed.
+    /// When the journal cannot be read; then no limit was changed.
     pub fn open(means: Means, now: Duration) -> Result<Self, JournalError> {
-        let loans: BTreeMap<_, _> = means.journal.load()?.into_iter().map(|entry| loan(entry, now)).collect();
+        let loans: BTreeMap<_, _> =
+            means.journal.load()?.into_iter().map(|entry| Loan::of(entry, now)).collect();
         let owed = loans.values().filter_map(|loan: &Loan| loan.owed().network);
         let presence = means.machine.join_network(&owed.collect::<Vec<_>>());
         let mut lender = Self {
             means,
             containers: BTreeMap::new(),
             loans,
+            overdue: None,
             skipped: BTreeSet::new(),
             sweeps_due: 0,
             _presence: presence,
@@ -179,7 +158,7 @@ impl Lender {
     /// Lends limits, or renews what is lent.
     ///
     /// # Errors
-    /// See [`NodeError`]; whatever it is, no limit is left changed.
+    /// See [`NodeError`]; no limit is left changed but where [`NodeError::Internal`] says that undoing is being retried.
     pub fn apply(&mut self, plan: &Plan, now: Duration) -> Result<PlanOutcome, NodeError> {
         let outcome = self.check(plan, now).and_then(|changes| self.execute(plan, changes, now));
         self.means.metrics.plan(match &outcome {
@@ -235,23 +214,29 @@ impl Lender {
         }
     }
 
-    /// Restores the baselines whose leases have ended.
+    /// Restores the baselines whose leases have ended, and tries again what failed.
     pub fn expire(&mut self, now: Duration) {
         let due = self.loans.iter().filter(|(_, loan)| loan.due <= now).map(|(place, _)| place.clone());
         self.restore_loans(due.collect(), Cause::Expiry, now);
+        if self.overdue.is_some_and(|overdue| overdue.due <= now) {
+            self.shorten_journal(now);
+        }
     }
 
     /// When [`Self::expire`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
-        self.loans.values().map(|loan| loan.due).min()
+        let overdue = self.overdue.map(|overdue| overdue.due);
+        self.loans.values().map(|loan| loan.due).chain(overdue).min()
     }
 
     /// Restores every baseline and refuses plans from now on. Answers what could not be restored, a sentence each; it
     /// stays in the journal.
     pub fn close(&mut self, now: Duration) -> Vec<String> {
         self.closed = true;
-        self.restore_loans(self.loans.keys().cloned().collect(), Cause::Shutdown, now)
+        let mut failures = self.restore_loans(self.loans.keys().cloned().collect(), Cause::Shutdown, now);
+        failures.extend(self.close_journal());
+        failures
     }
 
     /// What can be lent now.
@@ -266,66 +251,13 @@ impl Lender {
         self.loans.len()
     }
 
-    /// Samples every container whose last sample is not too recent.
-    pub fn sample(&mut self) {
-        let mut failures = BTreeSet::new();
-        if self.sweeps_due > 0 {
-            self.sweeps_due -= 1;
-            self.means.machine.sweep();
-        }
-        if let Err(error) = self.look_around() {
-            self.means.metrics.sampling_failures.inc();
-            failures.insert(format!("containers cannot be listed: {}", with_causes(&error)));
-        }
-        self.means.machine.notice_disks();
-        let (means, loans) = (&self.means, &self.loans);
-        let recent = |container: &Container| {
-            let age = container.history.last().map(|sample| means.clock.now().since(sample.taken_at));
-            age.is_some_and(|age| age < means.sample_interval / 2)
-        };
-        for (name, container) in self.containers.iter_mut().filter(|(_, container)| !recent(container)) {
-            let loan = loans.get(&container.place);
-            let sampled = container.sample(means, loan.map(Loan::owed).unwrap_or_default());
-            if let Err(error) = sampled.and_then(|()| container.gather(loan.is_some()))
-                && !error.is_gone()
-            {
-                means.metrics.sampling_failures.inc();
-                failures.insert(format!("{name} cannot be sampled: {}", with_causes(&error)));
-            }
-        }
-        // Somebody may have turned up on an interface.
-        self.share_out_networks();
-        say_what_is_new(&mut self.not_sampled, failures);
-    }
-
     fn exists(&self, place: &Place) -> bool {
         self.means.machine.hierarchy().identity(&place.path) == Some(place.identity)
-    }
-
-    /// Writes those loans to the journal that `keep` wants.
-    fn write_journal(&self, keep: impl Fn(&Place) -> bool) -> Result<(), JournalError> {
-        let kept = self.loans.iter().filter(|(place, _)| keep(place));
-        self.means.journal.write(kept.map(|(place, loan)| Entry {
-            cgroup: place.path.clone(),
-            identity: place.identity,
-            devices: loan.devices,
-            baseline: loan.baseline,
-            cpu_burst_us: loan.cpu_burst_us,
-        }))
     }
 
     fn count_loans(&self) {
         self.means.metrics.loans.set(i64::try_from(self.loans.len()).unwrap_or(i64::MAX));
     }
-}
-
-fn loan(entry: Entry, now: Duration) -> (Place, Loan) {
-    let Entry { cgroup: path, identity, devices, baseline, cpu_burst_us } = entry;
-    let lent = Limits::default();
-    (
-        Place { path, identity },
-        Loan { devices, baseline, cpu_burst_us, lent, due: now, failed_attempts: 0, is_orphan: false },
-    )
 }
 
 /// Says what was not the case last time, so that the log is not filled with one sentence.

@@ -3,6 +3,7 @@
 //! Looks, and changes no limit; must not know what is lent.
 
 mod devices;
+mod leftovers;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -10,13 +11,13 @@ use ballast_api::{
     Amounts, BytesPerSecond, Capability, CgroupVersion, Cores, PerResource, Resource, with_causes,
 };
 use ballast_kernel::{
-    CgroupPath, CgroupTree, Hierarchy, Interface, KernelError, cpu,
+    CgroupPath, CgroupTree, Hierarchy, KernelError, cpu,
     disk::{
         self,
         device::{self, Disk},
     },
     machine::online_cpus,
-    network::{self, Host, Presence, Support},
+    network::{self, Host, Support},
     resctrl::{
         BandwidthInfo, CacheInfo, InForce, Info, ResctrlControl, ResctrlLimits, ResctrlMount, ResctrlNode,
         bandwidth::Unit,
@@ -199,51 +200,6 @@ impl Machine {
     fn network_mechanism(&self) -> Result<String, String> {
         self.network.clone()?;
         Ok("HTB on the host side of the container's veth, egress by way of an ifb".to_owned())
-    }
-
-    /// Removes what limits of containers that are gone have left. Not while a limit is being written.
-    pub fn sweep(&self) {
-        if let Ok(Err(error)) = self.caches.as_ref().map(ResctrlNode::sweep) {
-            warn!(error = with_causes(&error), "leftovers of resctrl groups stay");
-        }
-        if self.network.is_err() {
-            return;
-        }
-        match network::sweep() {
-            Ok(removed) if removed.is_empty() => {}
-            Ok(removed) => info!(interfaces = removed.join(", "), "left over, removed"),
-            Err(error) => warn!(error = with_causes(&error), "leftovers of network limits stay"),
-        }
-    }
-
-    /// Joins those who limit networks on this host, for as long as the answer is kept. Who is alone first removes what nobody
-    /// knows of any more: every limit of Ballast but those on the interfaces in `lent`.
-    #[must_use]
-    pub fn join_network(&self, lent: &[Interface]) -> Option<Presence> {
-        if self.network.is_err() {
-            return None;
-        }
-        match Presence::begin(&self.roots.proc, || network::sweep_limits(lent)) {
-            Ok((presence, swept)) => {
-                match swept {
-                    None => {
-                        info!("another env-server limits networks here: what no journal knows of is left");
-                    }
-                    Some(Ok(freed)) if freed.is_empty() => {}
-                    Some(Ok(freed)) => {
-                        warn!(interfaces = freed.join(", "), "limits that no journal knows of, removed");
-                    }
-                    Some(Err(error)) => {
-                        warn!(error = with_causes(&error), "limits that no journal knows of stay");
-                    }
-                }
-                Some(presence)
-            }
-            Err(error) => {
-                warn!(error = with_causes(&error), "limits that no journal knows of stay");
-                None
-            }
-        }
     }
 
     /// What can be limited of the container at `path`, at these devices.

@@ -40,7 +40,7 @@ struct Shared {
     /// The moment from which the lender's times are measured.
     opened: Instant,
     /// A lease may end earlier than was known.
-    plan_applied: Notify,
+    leases_changed: Notify,
     calls: Arc<Semaphore>,
 }
 
@@ -48,7 +48,7 @@ impl LinuxNode {
     /// Restores what an earlier env-server left lent, and takes the node over. Blocks for as long as writing takes.
     ///
     /// # Errors
-    /// When the journal cannot be read; then nothing was changed.
+    /// When the journal cannot be read; then no limit was changed.
     pub fn open(name: NodeName, means: Means) -> Result<Self, JournalError> {
         let info = NodeInfo {
             name,
@@ -60,8 +60,8 @@ impl LinuxNode {
         let sample_interval = means.sample_interval;
         let lender = Mutex::new(Lender::open(means, Duration::ZERO)?);
         let opened = Instant::now();
-        let (plan_applied, calls) = (Notify::new(), Arc::new(Semaphore::new(CALLS)));
-        Ok(Self(Arc::new(Shared { info, sample_interval, lender, opened, plan_applied, calls })))
+        let (leases_changed, calls) = (Notify::new(), Arc::new(Semaphore::new(CALLS)));
+        Ok(Self(Arc::new(Shared { info, sample_interval, lender, opened, leases_changed, calls })))
     }
 
     /// Samples containers and ends leases until `shutdown`.
@@ -75,7 +75,7 @@ impl LinuxNode {
             let _ = tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = sleep_until(due) => self.work(Lender::expire).await,
-                () = self.0.plan_applied.notified() => Ok(()),
+                () = self.0.leases_changed.notified() => Ok(()),
                 _ = samples.tick() => self.work(|lender, _| lender.sample()).await,
             };
         }
@@ -119,6 +119,21 @@ impl LinuxNode {
         .await
     }
 
+    /// The same for what changes leases. That is told by who does the work, for whoever asked may be gone before it is done.
+    async fn change_in<T: Send + 'static>(
+        &self,
+        turn: OwnedSemaphorePermit,
+        work: impl FnOnce(&mut Lender, Duration) -> T + Send + 'static,
+    ) -> Result<T, NodeError> {
+        let node = self.clone();
+        self.work_in(turn, move |lender, now| {
+            let done = work(lender, now);
+            node.0.leases_changed.notify_one();
+            done
+        })
+        .await
+    }
+
     /// After a panic the books are still the best there are, and the journal is never ahead of them.
     fn lender(&self) -> MutexGuard<'_, Lender> {
         self.0.lender.lock().unwrap_or_else(PoisonError::into_inner)
@@ -141,17 +156,13 @@ impl NodeAgent for LinuxNode {
     async fn apply(&self, plan: &Plan) -> Result<PlanOutcome, NodeError> {
         let turn = self.turn().await?;
         let plan = plan.clone();
-        let outcome = self.work_in(turn, move |lender, now| lender.apply(&plan, now)).await?;
-        self.0.plan_applied.notify_one();
-        outcome
+        self.change_in(turn, move |lender, now| lender.apply(&plan, now)).await?
     }
 
     async fn restore(&self, container: &ContainerName) -> Result<Limits, NodeError> {
         let turn = self.turn().await?;
         let container = container.clone();
-        let outcome = self.work_in(turn, move |lender, now| lender.restore(&container, now)).await?;
-        self.0.plan_applied.notify_one();
-        outcome
+        self.change_in(turn, move |lender, now| lender.restore(&container, now)).await?
     }
 }
 
@@ -168,10 +179,14 @@ mod tests {
     };
 
     fn open(machine: &FakeMachine, clock: Arc<FakeClock>) -> LinuxNode {
+        open_sampling(machine, clock, Duration::from_secs(1))
+    }
+
+    fn open_sampling(machine: &FakeMachine, clock: Arc<FakeClock>, sample_interval: Duration) -> LinuxNode {
         let means = Means {
             machine: machine.machine(),
             discovery: Discovery::of_parents(&machine.parents(&["p"])),
-            sample_interval: Duration::from_secs(1),
+            sample_interval,
             clock,
             metrics: Arc::new(Metrics::default()),
             journal: Journal::new(&machine.state_dir(), "boot"),
@@ -199,6 +214,34 @@ mod tests {
         node.apply(&plan(cores(0.2), 10.0)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(9)).await;
         assert_eq!(machine.quota("p/geo"), "20000", "the lease was renewed");
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert_eq!(machine.quota("p/geo"), "50000");
+        stop.cancel();
+        keeping.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lease_of_a_caller_who_is_gone_ends_in_time() {
+        let machine = FakeMachine::v2();
+        machine.add("p/geo", "50000");
+        // No sample is to find by chance what nobody told.
+        let node = open_sampling(&machine, FakeClock::at(0.0), Duration::from_secs(60));
+        let stop = CancellationToken::new();
+        let keeping = tokio::spawn({
+            let (node, stop) = (node.clone(), stop.clone());
+            async move { node.keep(stop).await }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let plan = plan(cores(0.2), 10.0);
+        let mut asking = node.apply(&plan);
+        tokio::select! {
+            biased;
+            outcome = &mut asking => drop(outcome),
+            () = std::future::ready(()) => {}
+        }
+        drop(asking);
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        assert_eq!(machine.quota("p/geo"), "20000", "it is applied all the same");
         tokio::time::sleep(Duration::from_millis(1100)).await;
         assert_eq!(machine.quota("p/geo"), "50000");
         stop.cancel();

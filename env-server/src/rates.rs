@@ -14,8 +14,10 @@ use crate::controls::Counters;
 /// Counters, and when they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    /// When.
+    /// When, by the time of day, which may be set.
     pub taken_at: UnixNanos,
+    /// When, by the clock that nobody sets.
+    pub at: Duration,
     /// What.
     pub counters: Counters,
 }
@@ -35,7 +37,7 @@ pub struct Rates {
 /// nothing is known about the time before. Another counter that fell, or one that cannot be read, is absent alone.
 #[must_use]
 pub fn between(before: &Sample, after: &Sample) -> Option<Rates> {
-    let elapsed = after.taken_at.since(before.taken_at);
+    let elapsed = after.at.saturating_sub(before.at);
     if elapsed == Duration::ZERO {
         return None;
     }
@@ -152,7 +154,9 @@ mod tests {
 
     fn sample(seconds: f64, usage: f64, periods: u64, throttled_periods: u64, throttled: f64) -> Sample {
         Sample {
-            taken_at: UnixNanos(0).plus(Duration::from_secs_f64(seconds)),
+            // As on a day on which somebody sets the time back.
+            taken_at: UnixNanos(1_000_000_000_000).minus(Duration::from_secs_f64(seconds)),
+            at: Duration::from_secs_f64(seconds),
             counters: Counters {
                 cpu: Some(CpuCounters {
                     usage: Duration::from_secs_f64(usage),

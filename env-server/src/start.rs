@@ -78,13 +78,14 @@ pub struct Started {
     pub naming: Vec<AbortOnDropHandle<()>>,
 }
 
-/// What only a start with all its rights can get: opened files, the listener, the state directory. Nothing is changed
-/// yet.
+/// What only a start with all its rights can get: opened files, the listener, the state directory. Nothing that the journal
+/// names is given back yet; what an earlier env-server left in resctrl is gone.
 pub struct Prepared {
     access: Arc<Access>,
     machine: Machine,
     listener: net::TcpListener,
     state_dir: StateDir,
+    journal: Journal,
 }
 
 impl Prepared {
@@ -96,7 +97,8 @@ impl Prepared {
     }
 }
 
-/// Gets what needs rights that are given up afterwards. Whatever cannot be had is noticed before anything is changed.
+/// Gets what needs rights that are given up afterwards. Whatever cannot be had, a readable journal among it, is noticed
+/// before any limit is changed.
 ///
 /// # Errors
 /// See [`Failure`].
@@ -107,9 +109,10 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
     let listener = net::TcpListener::bind(settings.listen)
         .map_err(|source| Failure::Listen { address: settings.listen, source })?;
     let state_dir = StateDir::create(&settings.state_dir).map_err(Failure::StateDir)?;
+    let journal = journal_in(&state_dir)?;
     // What holds the state directory may remove what another env-server left.
     let machine = machine.with_caches(settings.memory_bandwidth_peak);
-    Ok(Prepared { access, machine, listener, state_dir })
+    Ok(Prepared { access, machine, listener, state_dir, journal })
 }
 
 /// Takes the node over. Needs the runtime that will serve.
@@ -117,14 +120,14 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
 /// # Errors
 /// See [`Failure`].
 pub fn start(settings: &Settings, prepared: Prepared) -> Result<Started, Failure> {
-    let Prepared { access, machine, listener, state_dir } = prepared;
+    let Prepared { access, machine, listener, state_dir, journal } = prepared;
     let listener = listener
         .set_nonblocking(true)
         .and_then(|()| TcpListener::from_std(listener))
         .map_err(|source| Failure::Listen { address: settings.listen, source })?;
     let metrics = Arc::new(Metrics::default());
     let (discovery, naming) = discovery(settings);
-    let means = means(machine, discovery, settings.sample_interval, &state_dir, metrics.clone());
+    let means = means(machine, discovery, settings.sample_interval, journal, metrics.clone());
     let node = LinuxNode::open(settings.node.clone(), means).map_err(Failure::Journal)?;
     Ok(Started { node, metrics, access, listener, state_dir, naming })
 }
@@ -144,32 +147,33 @@ fn discovery(settings: &Settings) -> (Discovery, Vec<AbortOnDropHandle<()>>) {
 pub fn restore(state_dir: &Path) -> Result<(usize, Vec<String>), Failure> {
     let machine = Machine::look_at(Roots::default()).map_err(Failure::NoCgroups)?;
     let state_dir = StateDir::open(state_dir).map_err(Failure::StateDir)?;
+    let journal = journal_in(&state_dir)?;
     let machine = machine.with_caches(None);
     let metrics = Arc::new(Metrics::default());
-    let means = means(machine, Discovery::of_parents(&[]), Duration::from_secs(1), &state_dir, metrics);
+    let means = means(machine, Discovery::of_parents(&[]), Duration::from_secs(1), journal, metrics);
     let lent = means.journal.load().map_err(Failure::Journal)?.len();
     let mut lender = Lender::open(means, Duration::ZERO).map_err(Failure::Journal)?;
-    let failed = if lender.loans() == 0 { Vec::new() } else { lender.close(Duration::ZERO) };
-    Ok((lent.saturating_sub(failed.len()), failed))
+    let failed = if lender.next_due().is_none() { Vec::new() } else { lender.close(Duration::ZERO) };
+    Ok((lent.saturating_sub(lender.loans()), failed))
 }
 
 fn means(
     machine: Machine,
     discovery: Discovery,
     sample_interval: Duration,
-    state_dir: &StateDir,
+    journal: Journal,
     metrics: Arc<Metrics>,
 ) -> Means {
+    Means { machine, discovery, sample_interval, clock: Arc::new(SystemClock), metrics, journal }
+}
+
+/// The journal, which can be read: who could not go on with it is to have changed no limit.
+fn journal_in(state_dir: &StateDir) -> Result<Journal, Failure> {
     // Without it a journal from before a reboot is taken for a fresh one: its cgroups are checked by inode still.
     let boot_id = fs::read_to_string(BOOT_ID).unwrap_or_default();
-    Means {
-        machine,
-        discovery,
-        sample_interval,
-        clock: Arc::new(SystemClock),
-        metrics,
-        journal: Journal::new(state_dir.path(), boot_id.trim()),
-    }
+    let journal = Journal::new(state_dir.path(), boot_id.trim());
+    journal.check().map_err(Failure::Journal)?;
+    Ok(journal)
 }
 
 /// Limits are written to files that belong to whoever may write to the parent.

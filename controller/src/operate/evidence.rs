@@ -1,6 +1,6 @@
 //! What the node and the collector say of containers, as the localizer takes it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ballast_api::{ContainerId, ContainerState, Cores, Limit, NodeName, UnixNanos};
 
@@ -38,7 +38,8 @@ pub async fn stored_metrics(
         let id = ContainerId { node: node.clone(), name: state.name.clone() };
         // A store that cannot be read is reported by the collector; here the node's own word is as good.
         let stored = store.latest(&id).await.ok().flatten().map(|stored| stored.rates);
-        let fresh = stored.filter(|rates| now.since(rates.taken_at).as_secs_f64() < FRESH_SECONDS);
+        let is_fresh = |age: Duration| age.as_secs_f64() < FRESH_SECONDS;
+        let fresh = stored.filter(|rates| rates.taken_at.age_at(now).is_some_and(is_fresh));
         let of_container = match fresh {
             Some(rates) => collected_metrics(&rates, limit_cores(state, capacity)),
             None => node_metrics(state, capacity),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ballast_api::ContainerState;
+use ballast_api::{ContainerState, UnixNanos};
 use serde::{Deserialize, Serialize};
 
 use super::{Change, History, Proposal, Refusal, Situation};
@@ -176,17 +176,28 @@ fn may_shrink(
     config: &GuardConfig,
     history: &History,
 ) -> Result<(), String> {
-    let age = situation.now.since(state.sampled_at_unix_nanos).as_secs_f64();
     let usage = state.usage.and_then(|usage| usage.cpu);
     if situation.violated {
         Err("not shrunk while an objective is violated".to_owned())
     } else if usage.is_none() {
         Err("not shrunk: its usage is not known".to_owned())
-    } else if age > config.stale_after_seconds {
-        Err(format!("not shrunk: its last sample is {age:.1} s old"))
+    } else if let Some(age) = too_old(state, situation.now, config) {
+        Err(format!("not shrunk: its last sample is {age}"))
     } else if let Some(left) = history.cool_down_left(&state.name, situation.now) {
         Err(format!("not shrunk: {:.0} s of its cool-down are left", left.as_secs_f64().ceil()))
     } else {
         Ok(())
     }
+}
+
+/// How old a stale sample is; nothing for a fresh one.
+fn too_old(state: &ContainerState, now: UnixNanos, config: &GuardConfig) -> Option<String> {
+    let Some(age) = state.sampled_at_unix_nanos.age_at(now) else {
+        let ahead = state.sampled_at_unix_nanos.since(now).as_secs_f64();
+        return Some(format!(
+            "dated {ahead:.1} s ahead, so of unknown age: set the clocks of node and controller"
+        ));
+    };
+    let age = age.as_secs_f64();
+    (age > config.stale_after_seconds).then(|| format!("{age:.1} s old"))
 }

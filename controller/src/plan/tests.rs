@@ -85,9 +85,12 @@ fn nothing_shrinks_on_missing_stale_or_undefined_data_or_in_trouble() {
     blind.usage = None;
     let mut stale = container(0.2);
     stale.sampled_at_unix_nanos = NOW.minus(Duration::from_secs(6));
+    let mut ahead = container(0.2);
+    ahead.sampled_at_unix_nanos = later(600);
     for (containers, violated, wanted, word) in [
         (vec![blind], false, 0.1, "usage is not known"),
         (vec![stale], false, 0.1, "6.0 s old"),
+        (vec![ahead], false, 0.1, "dated 600.0 s ahead"),
         (vec![container(0.2)], true, 0.1, "violated"),
         (vec![container(0.2)], false, f64::NAN, "no limit"),
         (vec![], false, 0.1, "does not know"),
@@ -96,6 +99,13 @@ fn nothing_shrinks_on_missing_stale_or_undefined_data_or_in_trouble() {
         assert!(decision.changes.is_empty());
         assert!(decision.refusals[0].reason.contains(word), "{:?}", decision.refusals);
     }
+}
+
+#[test]
+fn a_node_whose_clock_is_a_little_ahead_is_believed() {
+    let mut state = container(0.2);
+    state.sampled_at_unix_nanos = NOW.plus(Duration::from_millis(300));
+    assert_eq!(decide_once(&[state], false, 0.19).changes.len(), 1);
 }
 
 #[test]

@@ -118,9 +118,9 @@ fn container(table: &mut Table<9>, state: &ContainerState, now: UnixNanos) {
     }
 }
 
-/// Name, share of time throttled, seconds that the lease has left, the last plan, and the age of an old sample.
+/// Name, share of time throttled, seconds that the lease has left, the last plan, and the age of an old sample, or how far
+/// it is dated ahead.
 fn own_cells(state: &ContainerState, now: UnixNanos) -> [String; 5] {
-    let age = now.since(state.sampled_at_unix_nanos);
     let throttled = state.throttling.map(|throttling| format!("{:.0} %", throttling.throttled_share * 100.0));
     let lease = state.lease_remaining_seconds.map(|left| format!("{left:.0} s"));
     [
@@ -128,9 +128,17 @@ fn own_cells(state: &ContainerState, now: UnixNanos) -> [String; 5] {
         throttled,
         lease,
         (state.generation > 0).then(|| state.generation.to_string()),
-        (age >= OLD).then(|| format!("{:.0} s ago", age.as_secs_f64())),
+        age_of(state.sampled_at_unix_nanos, now),
     ]
     .map(Option::unwrap_or_default)
+}
+
+/// Nothing of a fresh one.
+fn age_of(sampled_at: UnixNanos, now: UnixNanos) -> Option<String> {
+    match sampled_at.age_at(now) {
+        Some(age) => (age >= OLD).then(|| format!("{:.0} s ago", age.as_secs_f64())),
+        None => Some(format!("{:.0} s ahead", sampled_at.since(now).as_secs_f64())),
+    }
 }
 
 /// One limit of a container.

@@ -25,7 +25,8 @@ pub trait NodeAgent: Send + Sync {
     async fn restore(&self, container: &ContainerName) -> Result<Limits, NodeError>;
 }
 
-/// Why a node did not do what was asked. Whatever it says, nothing was left half done.
+/// Why a node did not do what was asked. Nothing is left half done but where [`Self::Internal`] says that undoing is being
+/// retried: then what was written goes back to the baseline as soon as the kernel lets it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error, Serialize, Deserialize)]
 #[serde(tag = "error", rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -80,7 +81,7 @@ pub enum NodeError {
         /// Path, value and the kernel's reason.
         detail: String,
     },
-    /// The node's own state could not be read or kept.
+    /// The node's own state could not be read or kept, or what had been written could not be undone yet.
     #[error("the node cannot do this now: {detail}")]
     Internal {
         /// What failed.

@@ -3,9 +3,13 @@
 //! Absent (`None`) means that the node cannot measure or control the resource: never zero. Unlimited is
 //! [`Limit::Max`], never -1.
 
+mod limit;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use limit::Limit;
 
 use crate::units::{BitsPerSecond, Bytes, BytesPerSecond, Cores, OperationsPerSecond};
 
@@ -113,77 +117,6 @@ impl<T> PerResource<T> {
     /// Those that are there, in the order of [`Resource::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (Resource, &T)> {
         Resource::ALL.into_iter().filter_map(|resource| self.get(resource).map(|value| (resource, value)))
-    }
-}
-
-/// A limit: so much, or as much as there is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Limit<U> {
-    /// No limit but the node's capacity.
-    Max,
-    /// At most this much.
-    At(U),
-}
-
-impl<U: Copy> Limit<U> {
-    /// The amount allowed on a node that has `capacity`.
-    pub fn or(self, capacity: U) -> U {
-        match self {
-            Self::Max => capacity,
-            Self::At(amount) => amount,
-        }
-    }
-}
-
-impl<U> Limit<U> {
-    /// The same of another unit.
-    pub fn map<V>(self, of: impl FnOnce(U) -> V) -> Limit<V> {
-        match self {
-            Self::Max => Limit::Max,
-            Self::At(amount) => Limit::At(of(amount)),
-        }
-    }
-}
-
-impl<U: fmt::Display> fmt::Display for Limit<U> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Max => f.write_str("max"),
-            Self::At(amount) => amount.fmt(f),
-        }
-    }
-}
-
-/// On the wire: the word `"max"`, or the number.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "a limit is \"max\" or a number that is finite and not negative")]
-enum WireLimit<U> {
-    Word(MaxWord),
-    Amount(U),
-}
-
-#[derive(Serialize, Deserialize)]
-enum MaxWord {
-    #[serde(rename = "max")]
-    Max,
-}
-
-impl<U: Serialize + Copy> Serialize for Limit<U> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Max => WireLimit::<U>::Word(MaxWord::Max),
-            Self::At(amount) => WireLimit::Amount(*amount),
-        }
-        .serialize(serializer)
-    }
-}
-
-impl<'de, U: Deserialize<'de>> Deserialize<'de> for Limit<U> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match WireLimit::deserialize(deserializer)? {
-            WireLimit::Word(MaxWord::Max) => Self::Max,
-            WireLimit::Amount(amount) => Self::At(amount),
-        })
     }
 }
 
@@ -382,17 +315,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_a_number_or_the_word_max() {
-        let read = |text| serde_json::from_str::<Limit<Cores>>(text);
-        assert_eq!(read("\"max\"").unwrap(), Limit::Max);
-        assert_eq!(read("0.5").unwrap(), Limit::At(Cores::new(0.5).unwrap()));
-        for bad in ["-1", "\"unlimited\"", "null", "true", "1e999"] {
-            assert!(read(bad).is_err(), "{bad}");
-        }
-        assert_eq!(serde_json::to_string(&Limit::<Cores>::Max).unwrap(), "\"max\"");
-    }
-
-    #[test]
     fn absent_resources_stay_absent_on_the_wire() {
         let limits = Limits::of_cpu(Limit::Max);
         assert_eq!(serde_json::to_string(&limits).unwrap(), r#"{"cpu":"max"}"#);
@@ -419,11 +341,5 @@ mod tests {
         assert_eq!(both.differing(&none_left), Limits::of_cpu(Limit::Max), "of the disk it says nothing");
         assert_eq!(both.differing(&both), Limits::default());
         assert_eq!(both.to_string(), "cpu max; disk read max, write 5 bytes/s");
-    }
-
-    #[test]
-    fn a_limit_without_bound_is_the_capacity() {
-        assert_eq!(Limit::Max.or(4), 4);
-        assert_eq!(Limit::At(1).or(4), 1);
     }
 }

@@ -6,7 +6,7 @@ mod control;
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::FileExt,
     path::Path,
     time::Duration,
@@ -33,6 +33,26 @@ pub(crate) fn read(path: &Path) -> Result<String, KernelError> {
     fs::read_to_string(path).map_err(failed("read", path))
 }
 
+/// A file whose length is up to others: one that is longer than `most` bytes is refused, and not read to its end.
+pub(crate) fn read_within(path: &Path, most: u64) -> Result<String, KernelError> {
+    let attempt = || {
+        let mut bytes = Vec::new();
+        let length = File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        if length as u64 > most {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it is longer than {most} bytes"),
+            ));
+        }
+        text_of(bytes)
+    };
+    attempt().map_err(failed("read", path))
+}
+
+fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 /// Longer than what most kernel files hold.
 const RECORD_BYTES: usize = 1024;
 
@@ -50,8 +70,7 @@ fn record(file: &File) -> io::Result<String> {
         let length = file.read_at(&mut buffer, bytes.len() as u64)?;
         bytes.extend_from_slice(buffer.get(..length).unwrap_or_default());
         if length < RECORD_BYTES {
-            return String::from_utf8(bytes)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+            return text_of(bytes);
         }
     }
 }
@@ -107,7 +126,12 @@ mod tests {
             fs::write(&path, "x".repeat(length)).unwrap();
             assert_eq!(read_record(&path).unwrap().len(), length);
         }
+        fs::write(&path, "x".repeat(7)).unwrap();
+        assert_eq!(read_within(&path, 7).unwrap().len(), 7);
+        let refused = ballast_api::with_causes(&read_within(&path, 6).unwrap_err());
+        assert!(refused.contains("file: it is longer than 6 bytes"), "{refused}");
         fs::write(&path, b"\xff").unwrap();
+        assert!(read_within(&path, 7).is_err());
         assert!(read_record(&path).unwrap_err().to_string().contains("file"));
         assert!(read_record(&folder.path().join("absent")).unwrap_err().is_gone());
     }

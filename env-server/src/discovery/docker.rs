@@ -55,7 +55,7 @@ fn known(Listed { id, names, labels }: Listed) -> Option<(RuntimeId, Known)> {
     let own = |name: &String| name.strip_prefix('/').is_some_and(|name| !name.contains('/'));
     let name = names.unwrap_or_default().into_iter().find(own);
     let name = ContainerName::shortened(name?.trim_start_matches('/')).ok()?;
-    Some((id, Known { name, labels: bounded(labels.unwrap_or_default()), pod_uid: None }))
+    Some((id, Known { name, labels: bounded(labels.unwrap_or_default()), pod_uids: Vec::new() }))
 }
 
 #[cfg(test)]

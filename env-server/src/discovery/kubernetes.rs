@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     id::RuntimeId,
-    names::{Known, KnownContainers, bounded},
+    names::{Known, KnownContainers, vouched_for},
 };
 
 /// Where the kubelet puts pods unless told otherwise: the cgroupfs driver, and the systemd driver.
@@ -149,7 +149,8 @@ struct Container {
     id: String,
 }
 
-/// A static pod's cgroup goes by the hash of its file, which the API server does not use for its uid.
+/// A static pod's cgroup goes by the hash of its file, which the API server does not use for its uid. Any pod's author can
+/// write this annotation: the uid counts beside it.
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 
 /// Reads the kubelet's answer to [`LIST`].
@@ -178,15 +179,16 @@ fn known(Pod { metadata, status }: &Pod) -> Vec<(RuntimeId, Known)> {
 
 fn in_pod(pod: &Metadata, container: &str) -> Option<Known> {
     let name = ContainerName::in_pod(&pod.namespace, &pod.name, container).ok()?;
-    let pod_uid = pod.annotations.get(CONFIG_HASH).unwrap_or(&pod.uid).clone();
+    let pod_uids =
+        [Some(&pod.uid), pod.annotations.get(CONFIG_HASH)].into_iter().flatten().cloned().collect();
     // What a runtime is told of its containers, by the names that it is told them under.
-    let mut labels = BTreeMap::from([
-        ("io.kubernetes.pod.namespace".to_owned(), pod.namespace.clone()),
-        ("io.kubernetes.pod.name".to_owned(), pod.name.clone()),
-        ("io.kubernetes.container.name".to_owned(), container.to_owned()),
-    ]);
-    labels.extend(pod.labels.clone());
-    Some(Known { name, labels: bounded(labels), pod_uid: Some(pod_uid) })
+    let vouched = [
+        ("io.kubernetes.pod.namespace", pod.namespace.as_str()),
+        ("io.kubernetes.pod.name", &pod.name),
+        ("io.kubernetes.container.name", container),
+    ];
+    let vouched = vouched.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Some(Known { name, labels: vouched_for(pod.labels.clone(), vouched), pod_uids })
 }
 
 #[cfg(test)]

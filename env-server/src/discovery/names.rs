@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::id::RuntimeId;
 
-/// Bounds of what is kept and shown of a container's labels. The longest key of Kubernetes is 317 bytes.
+/// Bounds of what is kept and shown of the labels that its author gave a container. The longest key of Kubernetes is 317 bytes.
 const MOST_LABELS: usize = 64;
 const LONGEST_KEY: usize = 317;
 const LONGEST_VALUE: usize = 512;
@@ -29,8 +29,8 @@ pub struct Known {
     pub name: ContainerName,
     /// Within bounds.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// Which pod it is in, where it is in one.
-    pub pod_uid: Option<String>,
+    /// By which uids the cgroup of its pod may go; none where it is in no pod.
+    pub pod_uids: Vec<String>,
 }
 
 /// All containers of one source.
@@ -38,9 +38,18 @@ pub type KnownContainers = HashMap<RuntimeId, Known>;
 
 /// The labels that are within bounds: one that is too long is left out, for half a value is a wrong one.
 #[must_use]
-pub fn bounded(mut labels: BTreeMap<String, String>) -> Arc<BTreeMap<String, String>> {
+pub fn bounded(labels: BTreeMap<String, String>) -> Arc<BTreeMap<String, String>> {
+    vouched_for(labels, [])
+}
+
+/// The same, and over them those that are not the author's to choose: none of his takes the place of one, or crowds it out.
+#[must_use]
+pub fn vouched_for<const N: usize>(
+    mut labels: BTreeMap<String, String>,
+    vouched: [(String, String); N],
+) -> Arc<BTreeMap<String, String>> {
     labels.retain(|key, value| key.len() <= LONGEST_KEY && value.len() <= LONGEST_VALUE);
-    Arc::new(labels.into_iter().take(MOST_LABELS).collect())
+    Arc::new(labels.into_iter().take(MOST_LABELS).chain(vouched).collect())
 }
 
 /// The names of one source's containers: filled in the background, read at every look.
@@ -169,7 +178,7 @@ mod tests {
     }
 
     fn known(name: &str) -> Known {
-        Known { name: name.parse().unwrap(), labels: bounded(BTreeMap::new()), pod_uid: None }
+        Known { name: name.parse().unwrap(), labels: bounded(BTreeMap::new()), pod_uids: Vec::new() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -211,5 +220,14 @@ mod tests {
         assert_eq!(bounded(long).keys().collect::<Vec<_>>(), ["app"]);
         let many = (0..1000).map(|i| (format!("k{i:04}"), String::new())).collect();
         assert_eq!(bounded(many).len(), MOST_LABELS);
+    }
+
+    #[test]
+    fn what_is_vouched_for_is_neither_chosen_nor_crowded_out() {
+        let own = |value: &str| ("own".to_owned(), value.to_owned());
+        let mut chosen: BTreeMap<_, _> = (0..1000).map(|i| (format!("a{i:04}"), String::new())).collect();
+        assert_eq!(vouched_for(chosen.clone(), [own("true")])["own"], "true", "of many");
+        chosen = BTreeMap::from([own("forged")]);
+        assert_eq!(*vouched_for(chosen, [own("true")]), BTreeMap::from([own("true")]));
     }
 }

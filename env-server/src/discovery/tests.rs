@@ -21,7 +21,7 @@ fn id(digit: char) -> String {
 fn docker(names: &[(char, &str)]) -> KnownContainers {
     let known = |(digit, name): &(char, &str)| {
         let labels = BTreeMap::from([("app".to_owned(), (*name).to_owned())]);
-        let known = Known { name: name.parse().unwrap(), labels: bounded(labels), pod_uid: None };
+        let known = Known { name: name.parse().unwrap(), labels: bounded(labels), pod_uids: Vec::new() };
         (RuntimeId::parse(&id(*digit)).unwrap(), known)
     };
     names.iter().map(known).collect()
@@ -52,6 +52,26 @@ fn children_are_containers_and_the_rest_is_told() {
         assert_eq!(found.skipped.len(), 3, "{:?}", found.skipped);
         assert!(found.skipped.iter().any(|told| told.contains("a/geo") && told.contains("b/geo")));
         assert!(found.containers.values().all(|seen| seen.about == About::default()));
+    }
+}
+
+#[test]
+fn of_too_many_the_first_are_looked_at_and_the_rest_is_told() {
+    let machine = FakeMachine::v2();
+    let put =
+        |path: &str| std::fs::create_dir_all(machine.hierarchy().cpu_folder(&CgroupPath::new(path).unwrap()));
+    (0..MOST_CANDIDATES).for_each(|i| put(&format!("a/c{i}")).unwrap());
+    let mut discovery = Discovery::of_parents(&machine.parents(&["a", "b"]));
+    let found = discovery.look(machine.hierarchy()).unwrap();
+    assert_eq!((found.containers.len(), found.skipped.len()), (MOST_CANDIDATES, 0));
+    put("a/d").unwrap();
+    put("b/c").unwrap();
+    let found = discovery.look(machine.hierarchy()).unwrap();
+    assert_eq!(found.containers.len(), MOST_CANDIDATES);
+    assert!(found.containers.values().all(|seen| seen.place.path.name().starts_with('c')));
+    assert_eq!(found.skipped.len(), 2, "{:?}", found.skipped);
+    for (told, parent) in found.skipped.iter().zip(["a", "b"]) {
+        assert!(told.contains(&format!("below {parent} are skipped")) && told.contains("10000"), "{told}");
     }
 }
 

@@ -70,7 +70,7 @@ impl Container {
         if (is_elsewhere || is_incomplete) && self.find_devices(&means.machine, owed) {
             counters = self.controls.counters()?.0;
         }
-        self.history.push(Sample { taken_at: means.clock.now(), counters });
+        self.history.push(Sample { taken_at: means.clock.now(), at: means.clock.monotonic(), counters });
         Ok(())
     }
 

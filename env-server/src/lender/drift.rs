@@ -83,7 +83,7 @@ impl Lender {
         }
         let controls = self.means.machine.controls(&place.path, &loan.devices);
         if let Err(error) =
-            controls.give_back(&Limits { cpu: found.cpu, ..Limits::default() }, loan.cpu_burst_us)
+            controls.give_back(&Limits { cpu: found.cpu, ..Limits::default() }, loan.cpu_burst_us).whole()
         {
             warn!(cgroup = %place.path, error = with_causes(&error), "burst not given back");
         }
@@ -97,9 +97,7 @@ impl Lender {
         if loan.baseline == Limits::default() {
             self.loans.remove(place);
         }
-        if let Err(error) = self.write_journal(|_| true) {
-            warn!(error = with_causes(&error), "journal not shortened");
-        }
+        self.shorten_journal(now);
         if let Some(container) = self.containers.values_mut().find(|container| container.place == *place) {
             container.hold.begin(found, now);
         }

@@ -1,4 +1,4 @@
-//! Ending loans: the baseline into the kernel, then the entry out of the journal, and again later when one of them fails.
+//! Ending loans: the baseline into the kernel, then the entry out of the journal, and again later what of it has failed.
 //!
 //! Must not know why a loan ends.
 
@@ -8,45 +8,40 @@ use ballast_api::{Limits, with_causes};
 use ballast_kernel::KernelError;
 use tracing::{info, warn};
 
-use super::{Lender, Loan, SWEEPS};
-use crate::{discovery::Place, metrics::Cause};
-
-/// Pause before the second attempt to restore a baseline; doubled for each further one up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+use super::{Lender, Loan, SWEEPS, records::pause_after};
+use crate::{controls::GivenBack, discovery::Place, metrics::Cause};
 
 impl Lender {
     /// Restores these baselines, and takes them from the journal. Answers what failed, a sentence each; that is tried
     /// again later.
     pub(super) fn restore_loans(&mut self, places: Vec<Place>, cause: Cause, now: Duration) -> Vec<String> {
         let mut failures = Vec::new();
-        let mut restored = BTreeSet::new();
+        let mut is_news = false;
         for place in places {
             self.notice_drift_of(&place, now);
-            match self.restore_baseline(&place) {
-                Ok(()) => drop(restored.insert(place)),
-                Err(error) => failures.push((place, with_causes(&error))),
+            let owed = self.owed_by(&place);
+            match self.settle(&place) {
+                Ok(()) => {
+                    self.means.metrics.restored(cause);
+                    info!(cgroup = %place.path, %cause, "baseline restored");
+                }
+                Err(error) => {
+                    let error = with_causes(&error);
+                    self.try_again(&place, &error, now);
+                    failures.push(format!("the baseline of {} was not restored: {error}", place.path));
+                }
             }
+            is_news |= owed != self.owed_by(&place);
         }
-        if !restored.is_empty()
-            && let Err(error) = self.write_journal(|place| !restored.contains(place))
-        {
-            let error = with_causes(&error);
-            failures.extend(std::mem::take(&mut restored).into_iter().map(|place| (place, error.clone())));
-        }
-        for place in restored {
-            self.loans.remove(&place);
-            self.means.metrics.restored(cause);
-            info!(cgroup = %place.path, %cause, "baseline restored");
-        }
-        for (place, error) in &failures {
-            self.try_again(place, error, now);
+        if is_news {
+            self.shorten_journal(now);
         }
         self.count_loans();
-        let sentence = |(place, error): (Place, String)| {
-            format!("the baseline of {} was not restored: {error}", place.path)
-        };
-        failures.into_iter().map(sentence).collect()
+        failures
+    }
+
+    fn owed_by(&self, place: &Place) -> Option<Limits> {
+        self.loans.get(place).map(|loan| loan.baseline)
     }
 
     fn try_again(&mut self, place: &Place, error: &str, now: Duration) {
@@ -55,29 +50,35 @@ impl Lender {
             loan.failed_attempts = loan.failed_attempts.saturating_add(1);
             let pause = pause_after(loan.failed_attempts);
             loan.due = now + pause;
-            // Some of it may be back already, which is nobody else's doing.
+            // It may be written in part, which is nobody else's doing.
             loan.lent = Limits::default();
-            let retry_seconds = pause.as_secs_f64();
-            warn!(cgroup = %place.path, error, retry_seconds, "baseline not restored");
+            let (owed, retry_seconds) = (loan.baseline, pause.as_secs_f64());
+            warn!(cgroup = %place.path, error, %owed, retry_seconds, "baseline not restored");
         }
     }
 
-    /// A cgroup that is gone took its limits along, and nothing else: an interface may be a pod's.
-    fn restore_baseline(&mut self, place: &Place) -> Result<(), KernelError> {
+    /// Gives back what is owed, and takes out of the books what is back: from then on it is whoever sets it who owns it, though
+    /// something else of the container must be tried again. A cgroup that is gone took its limits along, and nothing else: an
+    /// interface may be a pod's.
+    fn settle(&mut self, place: &Place) -> Result<(), KernelError> {
         let Some(loan) = self.loans.get(place) else { return Ok(()) };
         let controls = self.means.machine.controls(&place.path, &loan.devices);
-        let given_back =
-            if self.exists(place) { controls.give_back(&loan.baseline, loan.cpu_burst_us) } else { Ok(()) };
+        let given_back = self.exists(place).then(|| controls.give_back(&loan.baseline, loan.cpu_burst_us));
         let is_gone = !self.exists(place);
-        if is_gone {
-            controls.forget(&loan.baseline)?;
-        } else {
-            given_back?;
-        }
+        let GivenBack { owed, failure } =
+            given_back.filter(|_| !is_gone).unwrap_or_else(|| controls.forget(&loan.baseline));
         if is_gone || controls.network_is_gone() {
             self.sweeps_due = SWEEPS;
         }
-        Ok(())
+        let Some(error) = failure else {
+            self.loans.remove(place);
+            return Ok(());
+        };
+        if let Some(loan) = self.loans.get_mut(place) {
+            loan.baseline = owed;
+            loan.cpu_burst_us = loan.cpu_burst_us.filter(|_| owed.cpu.is_some());
+        }
+        Err(error)
     }
 
     /// A container that is gone needs no baseline, and a new one under its name has its own limits. What cannot be given
@@ -92,26 +93,15 @@ impl Lender {
             return;
         }
         for place in gone {
-            match self.restore_baseline(&place) {
-                Ok(()) => {
-                    self.loans.remove(&place);
-                    info!(cgroup = %place.path, "container is gone, its loan is forgotten");
-                }
+            match self.settle(&place) {
+                Ok(()) => info!(cgroup = %place.path, "container is gone, its loan is forgotten"),
                 Err(error) => {
                     self.try_again(&place, &with_causes(&error), Duration::ZERO);
                     self.loans.entry(place).and_modify(|loan| loan.is_orphan = true);
                 }
             }
         }
-        if let Err(error) = self.write_journal(|_| true) {
-            // What an entry of a cgroup that is gone asks for is done already.
-            warn!(error = with_causes(&error), "journal not shortened");
-        }
+        self.shorten_journal(Duration::ZERO);
         self.count_loans();
     }
-}
-
-fn pause_after(failed_attempts: u32) -> Duration {
-    let doublings = failed_attempts.saturating_sub(1).min(16);
-    FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
 }

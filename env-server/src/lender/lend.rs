@@ -90,21 +90,20 @@ impl Lender {
             borrowed.push(Borrowed { place, earlier: owned });
         }
         if !borrowed.is_empty()
-            && let Err(error) = self.write_journal(|_| true)
+            && let Err(error) = self.write_journal()
         {
-            borrowed.iter().for_each(|borrowed| drop(self.forget(borrowed)));
+            borrowed.iter().for_each(|borrowed| self.forget(borrowed));
             return Err(internal(&error));
         }
         Ok(borrowed)
     }
 
-    /// Makes the books say what they said before [`Self::borrow_limits`], and answers what they said until now.
-    fn forget(&mut self, Borrowed { place, earlier }: &Borrowed) -> Option<(Place, Loan)> {
-        let borrowed = self.loans.remove(place)?;
-        if let Some(baseline) = *earlier {
-            self.loans.insert(place.clone(), Loan { baseline, ..borrowed.clone() });
+    /// Makes the books say what they said before [`Self::borrow_limits`].
+    fn forget(&mut self, Borrowed { place, earlier }: &Borrowed) {
+        match (earlier, self.loans.get_mut(place)) {
+            (Some(baseline), Some(loan)) => loan.baseline = *baseline,
+            _ => drop(self.loans.remove(place)),
         }
-        Some((place.clone(), borrowed))
     }
 
     /// Writes one container's limits after the other, then the caches of all of them, and answers what is in force. A failure
@@ -177,13 +176,8 @@ impl Lender {
         }
         let is_stuck = |place: &Place| stuck.iter().any(|change| change.place == *place);
         // What is stuck stays lent and due, with all that was borrowed.
-        let undone = borrowed.iter().filter(|borrowed| !is_stuck(&borrowed.place));
-        let lent: Vec<_> = undone.filter_map(|borrowed| self.forget(borrowed)).collect();
-        if let Err(error) = self.write_journal(|_| true) {
-            // They stay lent and due: writing the baseline once more does no harm, and the journal is tried again.
-            warn!(error = with_causes(&error), "journal not shortened");
-            self.loans.extend(lent.into_iter().map(|(place, loan)| (place, Loan { due: now, ..loan })));
-        }
+        borrowed.iter().filter(|borrowed| !is_stuck(&borrowed.place)).for_each(|undone| self.forget(undone));
+        self.shorten_journal(now);
         if written.iter().any(|change| change.controls.network_is_gone()) {
             self.sweeps_due = SWEEPS;
         }
@@ -208,7 +202,7 @@ impl Lender {
         if !self.exists(&change.place) || change.controls.limits().is_ok_and(is_as_before) {
             return true;
         }
-        match change.controls.give_back(&before, burst_us) {
+        match change.controls.give_back(&before, burst_us).whole() {
             Ok(()) => true,
             Err(_) if !self.exists(&change.place) => true,
             Err(error) => {

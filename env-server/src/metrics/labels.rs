@@ -17,7 +17,7 @@ pub enum PlanResult {
     Refused,
     /// Writing failed; what had been written was undone.
     Undone,
-    /// The node's own state failed; nothing was written.
+    /// The node's own state failed, and nothing was written; or writing failed and so did undoing it, which is retried.
     Failed,
 }
 

@@ -2,7 +2,10 @@
 //!
 //! Must not ask them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use hyper::Uri;
 
@@ -81,6 +84,10 @@ fn endpoint(url: &str, token: Option<&Path>, ca: Option<&Path>) -> Result<Endpoi
         (Some("http"), None) if token.is_some() => {
             Err("a token is sent only with https, where nobody reads it")
         }
+        (Some("http"), None) if !is_loopback(&host) => Err(
+            "what another host says over http may be anybody's word: write https, with a kubelet_ca_file, or ask the \
+             kubelet of this machine at http://127.0.0.1:10255",
+        ),
         (Some("http"), None) => Ok(Endpoint::Tcp(host, port.unwrap_or(READ_ONLY_PORT))),
         (Some("https"), Some(ca)) => {
             Ok(Endpoint::Tls(host, port.unwrap_or(AUTHENTICATED_PORT), ca.to_owned()))
@@ -90,6 +97,12 @@ fn endpoint(url: &str, token: Option<&Path>, ca: Option<&Path>) -> Result<Endpoi
         }
         _ => Err(FORM),
     }
+}
+
+/// Whether nobody between here and there can answer in its place. An IPv6 address is in brackets.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |it| it.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -113,9 +126,28 @@ mod tests {
         let tcp = |host: &str, port| Some(Source::Kubelet(Endpoint::Tcp(host.to_owned(), port), None));
         assert_eq!(of("http://127.0.0.1:10255", None, None).unwrap(), tcp("127.0.0.1", 10255));
         assert_eq!(of("http://[::1]/", None, None).unwrap(), tcp("[::1]", 10255));
+        for loopback in ["localhost", "LOCALHOST", "127.8.8.8", "[::ffff:127.0.0.1]"] {
+            assert_eq!(of(&format!("http://{loopback}:1"), None, None).unwrap(), tcp(loopback, 1));
+        }
         let tls = Endpoint::Tls("node1".to_owned(), 10250, "/ca".into());
         let with_token = of("https://node1", Some("/token"), Some("/ca")).unwrap();
         assert_eq!(with_token, Some(Source::Kubelet(tls, Some("/token".into()))));
+    }
+
+    #[test]
+    fn what_another_host_says_openly_is_not_believed() {
+        for host in [
+            "node1",
+            "10.0.0.5",
+            "0.0.0.0",
+            "[::]",
+            "[2001:db8::1]",
+            "127.0.0.1.example",
+            "localhost.example",
+        ] {
+            let told = of(&format!("http://{host}:10255"), None, None).unwrap_err().join("; ");
+            assert!(told.contains("write https, with a kubelet_ca_file"), "{host}: {told}");
+        }
     }
 
     #[test]

@@ -153,7 +153,12 @@ node n1 at http://n1:7400, env-server 0.1.0, cgroup v1
 }
 
 #[test]
-fn a_sample_of_which_the_clock_is_ahead_is_not_old() {
-    let ahead = ContainerState { sampled_at_unix_nanos: NOW.plus(Duration::from_secs(60)), ..idle("geo") };
-    assert!(!shown(&[view(None, Some(vec![ahead]))]).contains("sampled"));
+fn a_sample_that_is_dated_ahead_is_not_old_and_tells_so_from_a_second_on() {
+    let ahead = |by| {
+        let state = ContainerState { sampled_at_unix_nanos: NOW.plus(by), ..idle("geo") };
+        shown(&[view(None, Some(vec![state]))])
+    };
+    assert!(!ahead(Duration::from_millis(900)).contains("sampled"));
+    let told = ahead(Duration::from_secs(60));
+    assert!(told.contains("60 s ahead") && !told.contains("ago"), "{told}");
 }

@@ -12,7 +12,7 @@ use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use webpki::EndEntityCert;
 
@@ -72,7 +72,7 @@ impl TlsFiles {
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .map_err(unusable)?;
-        Ok(Tls { config: Arc::new(config), ends_at, clients })
+        Ok(Tls { config: Arc::new(without_resumption(config)), ends_at, clients })
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -103,6 +103,13 @@ impl TlsFiles {
     }
 }
 
+/// A session that is resumed brings the client's certificate along unchecked: one that has expired since would get in.
+fn without_resumption(mut config: ServerConfig) -> ServerConfig {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = read_open(path)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
@@ -120,4 +127,106 @@ pub(crate) fn role_of(certificate: &CertificateDer<'_>) -> Option<Role> {
         .valid_uri_names()
         .filter_map(|uri| ROLES.iter().find(|(name, _)| *name == uri).map(|(_, role)| *role));
     roles.max()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    };
+    use rustls::{
+        ClientConfig, ClientConnection, ConnectionCommon, HandshakeKind, ServerConnection,
+        SupportedProtocolVersion,
+        version::{TLS12, TLS13},
+    };
+
+    use super::*;
+
+    type Ca = CertifiedIssuer<'static, KeyPair>;
+
+    fn ca() -> Ca {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// A certificate for `n1` that `ca` signed, and its key, as PEM.
+    fn signed(ca: &Ca, purpose: ExtendedKeyUsagePurpose) -> (String, String) {
+        let mut params = CertificateParams::new(vec!["n1".to_owned()]).unwrap();
+        params.extended_key_usages = vec![purpose];
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, ca).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// Mutual TLS, with `ca` vouching for both sides.
+    fn server(ca: &Ca) -> Arc<ServerConfig> {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        let (certificate, key) = signed(ca, ExtendedKeyUsagePurpose::ServerAuth);
+        let files = TlsFiles {
+            certificate: put("cert.pem", &certificate),
+            key: put("key.pem", &key),
+            client_ca: Some(put("ca.pem", &ca.pem())),
+        };
+        files.read().map_err(|problems| problems.join("; ")).unwrap().config
+    }
+
+    /// One that keeps every session that it is offered, and would rather resume one than begin anew.
+    fn client(ca: &Ca, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.der().clone()).unwrap();
+        let (certificate, key) = signed(ca, ExtendedKeyUsagePurpose::ClientAuth);
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+            );
+        Arc::new(config.unwrap())
+    }
+
+    fn carry<F, T>(from: &mut ConnectionCommon<F>, to: &mut ConnectionCommon<T>) {
+        let mut bytes = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut bytes).unwrap();
+        }
+        let mut bytes = bytes.as_slice();
+        while !bytes.is_empty() {
+            to.read_tls(&mut bytes).unwrap();
+            to.process_new_packets().unwrap();
+        }
+    }
+
+    fn shake_hands(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Option<HandshakeKind> {
+        let mut client = ClientConnection::new(client.clone(), "n1".try_into().unwrap()).unwrap();
+        let mut server = ServerConnection::new(server.clone()).unwrap();
+        // More often than it takes: what a session is resumed with comes afterwards.
+        for _ in 0..4 {
+            carry(&mut client, &mut server);
+            carry(&mut server, &mut client);
+        }
+        assert!(server.peer_certificates().is_some() && !server.is_handshaking());
+        server.handshake_kind()
+    }
+
+    #[test]
+    fn who_comes_back_shows_the_certificate_anew() {
+        let ca = ca();
+        let server = server(&ca);
+        for version in [&TLS12, &TLS13] {
+            let client = client(&ca, version);
+            for _ in 0..3 {
+                assert_eq!(shake_hands(&client, &server), Some(HandshakeKind::Full), "{version:?}");
+            }
+        }
+    }
 }

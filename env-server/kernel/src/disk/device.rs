@@ -74,6 +74,10 @@ impl From<DeviceNumber> for String {
     }
 }
 
+/// The longest list of a process' mounts that is read, in bytes: on a machine with a thousand containers the machine's own,
+/// which a process outside of them sees, takes half of that. A container may mount as much as it likes.
+const LONGEST_MOUNTINFO: u64 = 8 << 20;
+
 /// What is not known.
 const UNKNOWN: DeviceNumber = DeviceNumber { major: 0, minor: 0 };
 
@@ -133,10 +137,11 @@ pub struct Roots<'a> {
 /// that has a number of its own (btrfs) is taken to be on the device that it was mounted from.
 ///
 /// # Errors
-/// A sentence why there is none: the process has gone, or its root is in memory, on the network, or on a pool of disks.
+/// A sentence why there is none: the process has gone, or has more mounts than anybody needs, or its root is in memory, on
+/// the network, or on a pool of disks.
 pub fn disk_of_root(roots: &Roots<'_>, pid: u32) -> Result<DeviceNumber, String> {
     let mountinfo = roots.proc.join(pid.to_string()).join("mountinfo");
-    let text = file::read(&mountinfo).map_err(|error| error.to_string())?;
+    let text = file::read_within(&mountinfo, LONGEST_MOUNTINFO).map_err(|error| with_causes(&error))?;
     // The last one mounted there is the one in sight.
     let root = mounts::parse(&text).into_iter().rfind(|mount| mount.point == Path::new("/"));
     let root = root.ok_or_else(|| format!("process {pid} has no root mount"))?;
@@ -262,5 +267,15 @@ mod tests {
         let pool = root_of("40 1 0:50 / / rw - zfs rpool/root rw\n").unwrap_err();
         assert!(pool.contains("zfs (rpool/root)"), "{pool}");
         assert!(root_of("40 1 254:1 / /data rw - ext4 /dev/vda1 rw\n").unwrap_err().contains("root"));
+    }
+
+    #[test]
+    fn mounts_without_end_are_not_read() {
+        let root = "40 1 254:1 / / rw - ext4 /dev/vda1 rw\n";
+        let mount = "41 40 0:50 / /m rw - tmpfs tmpfs rw\n";
+        let most = usize::try_from(LONGEST_MOUNTINFO).unwrap() / mount.len();
+        assert_eq!(root_of(&format!("{root}{}", mount.repeat(most - 1))), Ok(VDA));
+        let told = root_of(&format!("{root}{}", mount.repeat(most + 1))).unwrap_err();
+        assert!(told.contains("mountinfo: it is longer than 8388608 bytes"), "{told}");
     }
 }

@@ -107,10 +107,10 @@ fn the_answer_names_the_containers_that_were_recorded_and_no_sandbox() {
     for in_pod in &containers {
         let of_pod = |path: &CgroupPath| path.name() == format!("pod{}", in_pod.pod_uid);
         let (_, namespace, pod) = with_a_quota.iter().find(|(path, ..)| of_pod(path)).unwrap();
-        let Known { name, pod_uid, .. } = &known[&in_pod.id];
+        let Known { name, pod_uids, .. } = &known[&in_pod.id];
         assert_eq!(
-            (name.as_str(), pod_uid.as_ref()),
-            (&*format!("{namespace}.{pod}.c"), Some(&in_pod.pod_uid))
+            (name.as_str(), pod_uids.as_slice()),
+            (&*format!("{namespace}.{pod}.c"), std::slice::from_ref(&in_pod.pod_uid))
         );
     }
     let all: Vec<_> =
@@ -123,9 +123,7 @@ fn the_answer_names_the_containers_that_were_recorded_and_no_sandbox() {
     let part = |of: &serde_json::Value, key: &str| of[key].as_str().unwrap().to_owned();
     let [uid, namespace, name] = ["uid", "namespace", "name"].map(|key| part(&pod["podRef"], key));
     let name = format!("{namespace}.{name}.{}", part(&pod["containers"][0], "name"));
-    assert!(
-        known.values().any(|known| (known.name.as_str(), known.pod_uid.as_ref()) == (&*name, Some(&uid)))
-    );
+    assert!(known.values().any(|known| known.name.as_str() == name && known.pod_uids == [uid.as_str()]));
 }
 
 /// Written by hand in the form of the core/v1 API: what no recorded pod had.
@@ -143,13 +141,36 @@ fn init_containers_static_pods_and_labels_are_known() {
         "what did not start yet has no id"
     );
     let geo = &known[&RuntimeId::parse(&"3333cccc".repeat(8)).unwrap()];
-    assert_eq!(geo.pod_uid.as_deref(), Some("22222222-2222-4333-8444-555555555555"));
+    assert_eq!(geo.pod_uids, ["22222222-2222-4333-8444-555555555555"]);
     assert_eq!(
         (geo.labels["app"].as_str(), geo.labels["io.kubernetes.pod.name"].as_str()),
         ("geo", "geo-5c7")
     );
     let etcd = known.values().find(|known| known.name.as_str().ends_with("etcd")).unwrap();
-    assert_eq!(etcd.pod_uid.as_deref(), Some("0123456789abcdef0123456789abcdef"), "as its cgroup is called");
+    let uids = ["11111111-2222-4333-8444-555555555555", "0123456789abcdef0123456789abcdef"];
+    assert_eq!(etcd.pod_uids, uids, "its cgroup is called as the second");
+}
+
+#[test]
+fn a_pods_author_does_not_choose_who_it_is() {
+    let crowd: String = (0..100).map(|i| format!(r#""a{i:03}": "", "#)).collect();
+    for crowd in ["", &crowd] {
+        let answer = format!(
+            r#"{{"kind": "PodList", "items": [{{
+                "metadata": {{
+                    "name": "p", "namespace": "mine", "uid": "{UID}",
+                    "annotations": {{"kubernetes.io/config.hash": "0123456789abcdef0123456789abcdef"}},
+                    "labels": {{{crowd}
+                        "io.kubernetes.pod.namespace": "kube-system", "io.kubernetes.pod.name": "etcd",
+                        "io.kubernetes.container.name": "etcd"}}}},
+                "status": {{"containerStatuses": [{{"name": "c", "containerID": "containerd://{ID}"}}]}}}}]}}"#
+        );
+        let known = read(answer.as_bytes()).unwrap();
+        let Known { labels, pod_uids, .. } = &known[&RuntimeId::parse(ID).unwrap()];
+        let told = ["pod.namespace", "pod.name", "container.name"];
+        assert_eq!(told.map(|key| &*labels[&format!("io.kubernetes.{key}")]), ["mine", "p", "c"]);
+        assert!(pod_uids.iter().any(|uid| uid == UID), "its cgroup goes by its uid, whatever it writes");
+    }
 }
 
 #[test]

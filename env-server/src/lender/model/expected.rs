@@ -25,12 +25,6 @@ impl<T: Copy + PartialEq> Part<T> {
         *self = Self { is_held: self.is_held, ..Self::new(self.own) };
     }
 
-    /// The same, when something else of the container stays: then this stays in the books too.
-    pub(super) fn give_back_in_vain(&mut self, is_refused: bool) {
-        self.is_watched = false;
-        self.in_force = if is_refused { self.in_force } else { self.own };
-    }
-
     pub(super) fn lend(&mut self, asked: Option<T>) {
         if let Some(asked) = asked.filter(|_| !self.is_held) {
             (self.in_force, self.is_lent, self.is_watched) = (asked, true, true);
@@ -91,17 +85,16 @@ impl Model {
 
     /// Whether all of it came back.
     pub(super) fn give_back(&mut self, now_ms: u64) -> bool {
+        // What is back is out of the books, whatever is refused beside it.
+        self.bytes.give_back();
+        self.operations.give_back();
         if self.refuses && self.cpu.in_force != self.cpu.own {
-            self.cpu.give_back_in_vain(true);
-            self.bytes.give_back_in_vain(false);
-            self.operations.give_back_in_vain(false);
+            self.cpu.is_watched = false;
             self.due_ms = Some(now_ms + (500 << self.failed_attempts.min(16)).min(30_000));
             self.failed_attempts += 1;
             return false;
         }
         self.cpu.give_back();
-        self.bytes.give_back();
-        self.operations.give_back();
         (self.due_ms, self.failed_attempts) = (None, 0);
         true
     }

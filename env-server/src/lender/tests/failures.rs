@@ -108,6 +108,68 @@ fn what_came_back_in_part_is_nobody_elses_doing() {
 }
 
 #[test]
+fn what_is_back_is_whoever_sets_it_who_owns_it() {
+    let machine = two();
+    machine.put_disk("p/b", ReadWrite { read: None, write: Some(9000) });
+    let mut lender = open(&machine, START);
+    let disk = Some(ReadWrite { read: Limit::Max, write: Limit::Max });
+    let limits = Limits { disk, ..Limits::of_cpu(cores(0.3)) };
+    let change = LimitChange { container: name("b"), limits };
+    lender.apply(&Plan { changes: vec![change], ..plan(1, &[]) }, START).unwrap();
+    machine.refuse_disk_writes("p/b");
+    lender.expire(Duration::from_secs(10));
+    assert_eq!((machine.quota("p/b").as_str(), lender.loans()), ("50000", 1));
+    let journalled = Journal::new(&machine.state_dir(), "boot").load().unwrap().remove(0);
+    assert_eq!((journalled.baseline.cpu, journalled.baseline.disk.is_some()), (None, true));
+
+    machine.put("p/b", "70000");
+    for seconds in 11..100 {
+        lender.expire(Duration::from_secs(seconds));
+        assert_eq!(machine.quota("p/b"), "70000", "it is not written again");
+    }
+    let b = lender.containers(Duration::from_secs(100)).unwrap().remove(1);
+    assert_eq!((b.baseline.cpu, b.drift.cpu), (Some(cores(0.7)), None));
+    drop(lender);
+    assert_eq!(
+        (open(&machine, START).loans(), machine.quota("p/b").as_str()),
+        (1, "70000"),
+        "nor by the next"
+    );
+    machine.accept_disk_writes("p/b");
+    assert_eq!((open(&machine, START).loans(), machine.quota("p/b").as_str()), (0, "70000"));
+    assert_eq!(machine.disk("p/b"), ReadWrite { read: None, write: Some(9000) });
+}
+
+#[test]
+fn where_only_the_journal_fails_only_that_is_tried_again() {
+    let machine = two();
+    let mut lender = open(&machine, START);
+    lender.apply(&plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]), START).unwrap();
+    std::fs::rename(machine.state_dir(), machine.state_dir().with_extension("away")).unwrap();
+    let mut now = Duration::from_secs(10);
+    lender.expire(now);
+    assert_eq!((quotas(&machine), lender.loans()), (["-1".to_owned(), "50000".to_owned()], 0));
+    machine.put("p/a", "70000");
+    let mut pauses = Vec::new();
+    for _ in 0..3 {
+        let due = lender.next_due().unwrap();
+        pauses.push((due - now).as_secs_f64());
+        now = due;
+        lender.expire(now);
+    }
+    assert_eq!(pauses, [0.5, 1.0, 2.0]);
+    let told = lender.close(now);
+    assert!(told.len() == 1 && told[0].contains("still names limits that are back"), "{told:?}");
+    assert_eq!(machine.quota("p/a"), "70000", "it is theirs");
+
+    std::fs::rename(machine.state_dir().with_extension("away"), machine.state_dir()).unwrap();
+    assert_eq!(journalled(&machine), ["p/a", "p/b"]);
+    lender.expire(lender.next_due().unwrap());
+    assert_eq!((journalled(&machine).len(), lender.next_due()), (0, None));
+    assert!(lender.close(now).is_empty());
+}
+
+#[test]
 fn a_crash_at_any_moment_of_a_plan_is_put_right_by_the_next_start() {
     for written in 0..=2 {
         let machine = two();

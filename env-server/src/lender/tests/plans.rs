@@ -113,6 +113,20 @@ fn a_dry_run_answers_the_same_and_writes_nothing() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_holds_up_no_sample() {
+    let (machine, clock) = (two(), FakeClock::at(1000.0));
+    let mut lender = Lender::open(Means { clock: clock.clone(), ..means(&machine) }, START).unwrap();
+    lender.containers(START).unwrap();
+    machine.count("p/a", 100);
+    clock.set(1001.0);
+    clock.set_back(Duration::from_secs(600));
+    lender.sample();
+    let a = lender.containers(START).unwrap().remove(0);
+    assert_eq!(a.sampled_at_unix_nanos.as_seconds(), 401.0);
+    assert_eq!(a.usage.unwrap().cpu, Some(Cores::new(0.1).unwrap()), "a second has passed");
+}
+
+#[test]
 fn what_happens_is_counted() {
     let machine = two();
     let mut lender = open(&machine, START);

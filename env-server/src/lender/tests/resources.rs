@@ -4,6 +4,7 @@ use ballast_api::EgressIngress;
 use ballast_kernel::Interface;
 
 use super::*;
+use crate::{controls::Devices, journal::Entry};
 
 #[test]
 fn each_resource_is_lent_and_given_back_on_its_own() {
@@ -113,7 +114,7 @@ fn who_is_not_alone_on_an_interface_is_left_alone_there() {
         if let Some(container) = lent_to {
             let Container { place, .. } = &lender.containers[&name(container)];
             let network = Some(EgressIngress { egress: Limit::Max, ingress: Limit::Max });
-            let (_, mut loan) = loan(
+            let (_, mut loan) = Loan::of(
                 Entry {
                     cgroup: place.path.clone(),
                     identity: place.identity,
