@@ -23,6 +23,7 @@ use crate::{
     console::{print_json, print_line, warn},
     error::{ExitStatus, InjectorError},
     process::{own_program, sources},
+    report::Log,
 };
 
 /// What is heard while it runs.
@@ -90,8 +91,10 @@ fn in_words(injection: &Scheduled) -> String {
 /// Runs all of it.
 ///
 /// # Errors
-/// When no process can be started or no signal be waited for.
+/// When the log cannot be written, no process be started, or no signal be waited for.
 pub fn run(campaign: &Campaign, arguments: &CampaignArgs) -> Result<ExitStatus, InjectorError> {
+    // Each injection opens it for itself; where none could, none is begun.
+    arguments.log.as_deref().map(Log::open).transpose()?;
     let (events, inbox) = mpsc::channel();
     forward_signals(&events, arguments.ends_with_stdin())?;
     let running = Vec::new();

@@ -20,6 +20,7 @@ fn it_does_not_serve_unless_it_is_enabled_and_told_what_may_be_hurt() {
         (&["--enable", "--targets", "a", "--listen", "0.0.0.0:0"], "other machines"),
         (&["--enable", "--targets", "../a"], "../a"),
         (&["--enable", "--targets", "a", "--act-token-file", "/nowhere"], "/nowhere"),
+        (&["--enable", "--targets", "a", "--log", "/nowhere/truth"], "cannot open the log /nowhere/truth"),
     ] {
         let output = Command::new(PROGRAM).arg("serve").args(arguments).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
