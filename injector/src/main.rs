@@ -104,7 +104,7 @@ fn campaign(arguments: &CampaignArgs) -> Result<ExitStatus> {
         }
     };
     if arguments.dry_run {
-        run::print_schedule(&campaign, arguments.json);
+        campaign::print_schedule(&campaign, arguments.json);
         return Ok(ExitStatus::Done);
     }
     Ok(run::run(&campaign, arguments)?)

@@ -96,7 +96,7 @@ pub struct CampaignState {
     pub begun: u64,
     /// Injections that are over, as asked.
     pub completed: u64,
-    /// Injections that are over, otherwise.
+    /// Injections that are over, otherwise: failed, or cut short.
     pub failed: u64,
     /// Seconds until it ends unless it is renewed; absent when it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]

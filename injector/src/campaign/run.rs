@@ -1,7 +1,7 @@
 //! Running a campaign: one process of this program for each injection, at its time.
 //!
 //! Each has its own journal entry and its own clean-up, and ends when this process does: it reads a pipe whose other end is
-//! only here. Must not know what an injection does.
+//! only here. Must not know what an injection does, nor how it is shown.
 
 use std::{
     io::{BufRead, BufReader},
@@ -11,16 +11,15 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     cli::{Campaign, CampaignArgs},
+    console::{Console, Counts},
     schedule::Scheduled,
 };
 use crate::{
     clocks,
-    console::{print_json, print_line, warn},
     error::{ExitStatus, InjectorError},
     process::{own_program, sources},
     report::Log,
@@ -43,7 +42,7 @@ struct Run<'a> {
     events: Sender<Event>,
     inbox: Receiver<Event>,
     running: Vec<Running>,
-    bar: ProgressBar,
+    console: Console,
     counts: Counts,
 }
 
@@ -52,40 +51,8 @@ struct Running {
     number: usize,
     /// Open as long as it may go on.
     stdin: Option<ChildStdin>,
-}
-
-#[derive(Default)]
-struct Counts {
-    begun: usize,
-    completed: usize,
-    failed: usize,
-}
-
-/// Prints when what is to happen.
-pub fn print_schedule(campaign: &Campaign, json: bool) {
-    for injection in &campaign.schedule {
-        if json {
-            print_json(injection);
-        } else {
-            print_line(&in_words(injection));
-        }
-    }
-    if !json {
-        let busy: u64 = campaign.schedule.iter().map(|injection| injection.duration_ms).sum();
-        let busy = humantime::format_duration(Duration::from_millis(busy));
-        print_line(&format!("{}: {} injections, {busy} in all", campaign.name, campaign.schedule.len()));
-    }
-}
-
-fn in_words(injection: &Scheduled) -> String {
-    let Scheduled { number, kind, intensity, place, cgroup, url, options, .. } = injection;
-    let time = |ms| humantime::format_duration(Duration::from_millis(ms)).to_string();
-    let (at, duration) = (time(injection.at_ms), time(injection.duration_ms));
-    let (intensity, whose) = (intensity.as_deref().unwrap_or("-"), cgroup.as_ref().or(url.as_ref()));
-    let whose = whose.map_or("", |whose| whose);
-    let words =
-        format!("{number:>4}  at {at:<16} for {duration:<12} {kind:<14} {intensity:<12} {place} {whose}");
-    format!("{words} {}", options.join(" ")).trim_end().to_owned()
+    /// Whether it has told that all of it was done.
+    is_completed: bool,
 }
 
 /// Runs all of it.
@@ -97,9 +64,9 @@ pub fn run(campaign: &Campaign, arguments: &CampaignArgs) -> Result<ExitStatus, 
     arguments.log.as_deref().map(Log::open).transpose()?;
     let (events, inbox) = mpsc::channel();
     forward_signals(&events, arguments.ends_with_stdin())?;
-    let running = Vec::new();
-    let bar = bar(campaign.schedule.len());
-    let run = Run { campaign, arguments, events, inbox, running, bar, counts: Counts::default() };
+    let console = Console::new(campaign, arguments.json);
+    let run =
+        Run { campaign, arguments, events, inbox, running: Vec::new(), console, counts: Counts::default() };
     run.run()
 }
 
@@ -123,12 +90,6 @@ fn forward_signals(events: &Sender<Event>, until_stdin_closes: bool) -> Result<(
     Ok(())
 }
 
-fn bar(injections: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos} of {len}; {msg}");
-    let bar = ProgressBar::new(u64::try_from(injections).unwrap_or(u64::MAX));
-    bar.with_prefix("campaign").with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
 impl Run<'_> {
     fn run(mut self) -> Result<ExitStatus, InjectorError> {
         let start = clocks::monotonic();
@@ -145,7 +106,7 @@ impl Run<'_> {
                     // Each reads the end of its standard input, and ends.
                     self.running.iter_mut().for_each(|running| drop(running.stdin.take()));
                 }
-                Some(Event::Line(number, line)) => self.show(number, line),
+                Some(Event::Line(number, line)) => self.hear(number, line),
                 Some(Event::Ended(number, code)) => self.ended(number, code),
                 None => {
                     if let Some(injection) = to_come.next() {
@@ -154,7 +115,9 @@ impl Run<'_> {
                 }
             }
         }
-        Ok(self.conclude(stopped))
+        self.console.conclude(self.counts);
+        let outcome = if self.counts.failed == 0 { ExitStatus::Done } else { ExitStatus::Failed };
+        Ok(stopped.unwrap_or(outcome))
     }
 
     /// Nothing when it is time for the next one.
@@ -172,60 +135,37 @@ impl Run<'_> {
         let mut child =
             spawned.map_err(|source| InjectorError::Process { operation: "start an injection", source })?;
         let number = injection.number;
-        self.running.push(Running { number, stdin: child.stdin.take() });
+        self.running.push(Running { number, stdin: child.stdin.take(), is_completed: false });
         self.counts.begun += 1;
         let events = self.events.clone();
         thread::spawn(move || listen(number, child, &events));
         Ok(())
     }
 
-    fn show(&self, number: usize, mut line: Value) {
-        if self.arguments.json {
-            line["campaign"] = json!(self.campaign.name);
-            line["number"] = json!(number);
-            print_json(&line);
-        } else if line["event"] == "ended" {
-            let told = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
-            let (requested, achieved) = (line["requested"].as_f64(), line["achieved"].as_f64());
-            let share =
-                achieved.zip(requested).map_or(0.0, |(achieved, requested)| 100.0 * achieved / requested);
-            let (kind, target, ending) = (told("kind"), told("target"), told("ending"));
-            self.bar.suspend(|| {
-                print_line(&format!("#{number} {kind} {target}: {ending}, {share:.1} % of the dose"));
-            });
+    fn hear(&mut self, number: usize, line: Value) {
+        if line["event"] == "ended"
+            && let Some(running) = self.running.iter_mut().find(|running| running.number == number)
+        {
+            running.is_completed = line["ending"] == "completed";
         }
+        self.console.heard(number, line);
     }
 
+    /// An exit code of 0 alone tells little: so ends what was cut short with this campaign, too, even before its dose began.
     fn ended(&mut self, number: usize, code: Option<i32>) {
-        self.running.retain(|running| running.number != number);
-        match code {
-            Some(0) => self.counts.completed += 1,
-            code => {
-                self.counts.failed += 1;
-                let code = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
-                self.bar.suspend(|| warn(&format!("injection {number} did not end well: {code}")));
-            }
+        let at = self.running.iter().position(|running| running.number == number);
+        let is_completed = at.is_some_and(|at| self.running.swap_remove(at).is_completed);
+        self.console.over(self.running.len());
+        if is_completed && code == Some(0) {
+            self.counts.completed += 1;
+            return;
         }
-        self.bar.inc(1);
-        self.bar.set_message(format!("{} running", self.running.len()));
-    }
-
-    fn conclude(&self, stopped: Option<ExitStatus>) -> ExitStatus {
-        self.bar.finish_and_clear();
-        let Counts { begun, completed, failed } = self.counts;
-        let (name, scheduled) = (&self.campaign.name, self.campaign.schedule.len());
-        if self.arguments.json {
-            print_json(&json!({
-                "event": "campaign_ended", "campaign": name, "scheduled": scheduled, "begun": begun,
-                "completed": completed, "failed": failed,
-            }));
-        } else {
-            print_line(&format!(
-                "{name}: {begun} of {scheduled} injections begun, {completed} completed, {failed} failed"
-            ));
-        }
-        let outcome = if failed == 0 { ExitStatus::Done } else { ExitStatus::Failed };
-        stopped.unwrap_or(outcome)
+        self.counts.failed += 1;
+        self.console.warn(&match code {
+            Some(0) => format!("injection {number} was cut short"),
+            Some(code) => format!("injection {number} did not end well: exit code {code}"),
+            None => format!("injection {number} did not end well: a signal"),
+        });
     }
 }
 

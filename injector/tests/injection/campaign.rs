@@ -3,13 +3,14 @@
 use std::{
     fs,
     process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
-    shared::{PROGRAM, signal},
+    shared::{PROGRAM, pause, signal},
     support::{Stage, await_true},
 };
 
@@ -72,6 +73,22 @@ fn what_is_planned_happens_and_is_the_ground_truth() {
         |line: &str| serde_json::from_str::<Value>(line).unwrap()["label"].as_str().unwrap().to_owned();
     let labels: Vec<_> = truth.lines().map(label).collect();
     assert_eq!(sorted(labels), ["two#1", "two#2"]);
+    assert_nothing_left(&stage);
+}
+
+#[test]
+fn one_that_is_cut_short_is_not_completed() {
+    let Some(mut stage) = Stage::set("campaign_cut_short") else { return };
+    stage.occupy("sleep", &["600"]);
+    let child = begin_a_long_one(&stage);
+    // The second one is over by then, as asked.
+    pause(Duration::from_secs(2));
+    signal(child.id(), Signal::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    let last = lines(&output).pop().unwrap();
+    let counts = ["scheduled", "begun", "completed", "failed"].map(|key| last[key].as_u64().unwrap());
+    assert_eq!(counts, [2, 2, 1, 1], "{last}");
     assert_nothing_left(&stage);
 }
 

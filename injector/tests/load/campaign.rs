@@ -91,6 +91,14 @@ fn whatever_ends_the_campaign_ends_the_load() {
         }
         let (ended, told) = ended(child);
         assert_eq!(ended, code, "{asked:?}: {told:?}");
+        if asked != Some(Signal::SIGKILL) {
+            let last = told.last().unwrap();
+            assert_eq!(
+                (&last["completed"], &last["failed"]),
+                (&Value::from(0), &Value::from(1)),
+                "{asked:?}"
+            );
+        }
         // The load outlives a campaign that is killed for a moment, and writes its line last.
         await_true("it is in the ground truth", || !truth(folder.path()).is_empty());
         let sent = server.requests();
