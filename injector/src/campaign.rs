@@ -12,6 +12,7 @@ mod console;
 mod draw;
 mod file;
 mod judge;
+mod overlap;
 mod range;
 pub mod run;
 mod schedule;

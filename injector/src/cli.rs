@@ -129,7 +129,7 @@ pub enum Command {
     /// Many injections, planned in a file or drawn by chance
     ///
     /// Each is an injection of its own, with its own clean-up: what ends the campaign ends all of them. Every one is checked
-    /// before the first begins.
+    /// before the first begins; at most 64 may be there at a time.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::CAMPAIGN))]
     Campaign(CampaignArgs),
     /// Send HTTP requests at a given rate, whether or not they are answered in time: a change of the workload

@@ -17,6 +17,7 @@ use clap::Args;
 use super::{
     file::{Chance, Drawn, Place, Plan, Times},
     judge::Judge,
+    overlap,
     range::Range,
     schedule::{Scheduled, schedule},
 };
@@ -143,12 +144,13 @@ impl CampaignArgs {
         if problems.is_empty() { Ok(campaign) } else { Err(problems) }
     }
 
-    /// What the command line would say of its injections, a sentence each.
+    /// What the command line would say of its injections, a sentence each, and whether too many are there at a time.
     #[must_use]
     pub fn problems(&self, campaign: &Campaign) -> Vec<String> {
         let mut judge = Judge::new();
         let problem = |injection| judge.problem(injection, &self.command_line(&campaign.name, injection));
-        campaign.schedule.iter().filter_map(problem).take(MOST_TOLD).collect()
+        let problems = campaign.schedule.iter().filter_map(problem);
+        overlap::problem(&campaign.schedule).into_iter().chain(problems).take(MOST_TOLD).collect()
     }
 
     /// Whether it ends when standard input does.

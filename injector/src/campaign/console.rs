@@ -17,7 +17,7 @@ pub(super) struct Counts {
     pub(super) begun: usize,
     /// Those that are over, as asked.
     pub(super) completed: usize,
-    /// Those that are over otherwise: failed, or cut short.
+    /// Those that are over otherwise: failed, not even started, or cut short.
     pub(super) failed: usize,
 }
 
@@ -78,7 +78,7 @@ impl Console {
         }
     }
 
-    /// An injection is over, well or otherwise; so many are there.
+    /// An injection is over, well or otherwise, or could not begin; so many are there.
     pub(super) fn over(&self, running: usize) {
         self.bar.inc(1);
         self.bar.set_message(format!("{running} running"));

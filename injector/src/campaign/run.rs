@@ -4,18 +4,20 @@
 //! only here. Must not know what an injection does, nor how it is shown.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     process::{Child, ChildStdin, Stdio},
     sync::mpsc::{self, Receiver, Sender},
     thread,
     time::Duration,
 };
 
+use ballast_api::with_causes;
 use serde_json::Value;
 
 use super::{
     cli::{Campaign, CampaignArgs},
     console::{Console, Counts},
+    overlap::MOST_AT_ONCE,
     schedule::Scheduled,
 };
 use crate::{
@@ -24,6 +26,9 @@ use crate::{
     process::{own_program, sources},
     report::Log,
 };
+
+/// So many may be there in fact: the schedule has fewer at a time, and those that are over take a moment to be gone.
+const MOST_RUNNING: usize = 2 * MOST_AT_ONCE;
 
 /// What is heard while it runs.
 enum Event {
@@ -58,7 +63,7 @@ struct Running {
 /// Runs all of it.
 ///
 /// # Errors
-/// When the log cannot be written, no process be started, or no signal be waited for.
+/// Before the first begins: when the log cannot be written, or no signal be waited for.
 pub fn run(campaign: &Campaign, arguments: &CampaignArgs) -> Result<ExitStatus, InjectorError> {
     // Each injection opens it for itself; where none could, none is begun.
     arguments.log.as_deref().map(Log::open).transpose()?;
@@ -67,7 +72,7 @@ pub fn run(campaign: &Campaign, arguments: &CampaignArgs) -> Result<ExitStatus, 
     let console = Console::new(campaign, arguments.json);
     let run =
         Run { campaign, arguments, events, inbox, running: Vec::new(), console, counts: Counts::default() };
-    run.run()
+    Ok(run.run())
 }
 
 /// Signals, and the end of standard input where that is one, end the campaign.
@@ -91,7 +96,7 @@ fn forward_signals(events: &Sender<Event>, until_stdin_closes: bool) -> Result<(
 }
 
 impl Run<'_> {
-    fn run(mut self) -> Result<ExitStatus, InjectorError> {
+    fn run(mut self) -> ExitStatus {
         let start = clocks::monotonic();
         let mut to_come = self.campaign.schedule.iter().peekable();
         let mut stopped = None;
@@ -110,14 +115,14 @@ impl Run<'_> {
                 Some(Event::Ended(number, code)) => self.ended(number, code),
                 None => {
                     if let Some(injection) = to_come.next() {
-                        self.begin(injection)?;
+                        self.begin(injection);
                     }
                 }
             }
         }
         self.console.conclude(self.counts);
         let outcome = if self.counts.failed == 0 { ExitStatus::Done } else { ExitStatus::Failed };
-        Ok(stopped.unwrap_or(outcome))
+        stopped.unwrap_or(outcome)
     }
 
     /// Nothing when it is time for the next one.
@@ -128,18 +133,40 @@ impl Run<'_> {
         }
     }
 
-    fn begin(&mut self, injection: &Scheduled) -> Result<(), InjectorError> {
-        let mut command = own_program(&[])?;
-        command.args(self.arguments.command_line(&self.campaign.name, injection));
-        let spawned = command.stdout(Stdio::piped()).spawn();
-        let mut child =
-            spawned.map_err(|source| InjectorError::Process { operation: "start an injection", source })?;
+    /// Where it cannot be started, the others go on.
+    fn begin(&mut self, injection: &Scheduled) {
         let number = injection.number;
-        self.running.push(Running { number, stdin: child.stdin.take(), is_completed: false });
-        self.counts.begun += 1;
-        let events = self.events.clone();
-        thread::spawn(move || listen(number, child, &events));
-        Ok(())
+        match self.start(injection) {
+            Ok(stdin) => {
+                self.running.push(Running { number, stdin, is_completed: false });
+                self.counts.begun += 1;
+            }
+            Err(error) => {
+                self.counts.failed += 1;
+                self.console.warn(&format!("injection {number}: {}", with_causes(&error)));
+                self.console.over(self.running.len());
+            }
+        }
+    }
+
+    /// Starts its process, and answers the end of the pipe that it reads.
+    fn start(&self, injection: &Scheduled) -> Result<Option<ChildStdin>, InjectorError> {
+        let failed = |source| InjectorError::Process { operation: "start an injection", source };
+        if self.running.len() >= MOST_RUNNING {
+            let many = format!("{MOST_RUNNING} are there already, and take longer to end than they should");
+            return Err(failed(io::Error::other(many)));
+        }
+        let line = self.arguments.command_line(&self.campaign.name, injection);
+        // Who listens is there first: an injection that nobody hears could not be waited for.
+        let (hand_over, handed_over) = mpsc::sync_channel(1);
+        let (number, events) = (injection.number, self.events.clone());
+        let listening = move || handed_over.iter().for_each(|child| listen(number, child, &events));
+        thread::Builder::new().spawn(listening).map_err(failed)?;
+        let mut child = own_program(&[])?.args(line).stdout(Stdio::piped()).spawn().map_err(failed)?;
+        let stdin = child.stdin.take();
+        // Its thread waits for it.
+        let _ = hand_over.send(child);
+        Ok(stdin)
     }
 
     fn hear(&mut self, number: usize, line: Value) {

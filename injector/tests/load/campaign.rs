@@ -9,6 +9,7 @@ use std::{
 
 use ballast_injector::clocks;
 use nix::sys::signal::Signal;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
 use crate::{
@@ -107,6 +108,35 @@ fn whatever_ends_the_campaign_ends_the_load() {
         let [line] = truth(folder.path()).try_into().unwrap();
         assert_eq!(line["ending"], "stdin_closed", "{asked:?}");
     }
+}
+
+/// Each injection is two open files of the campaign.
+#[test]
+fn one_that_cannot_be_started_is_told_and_those_that_run_are_waited_for() {
+    const ASKED: usize = 8;
+    let server = Server::start(|_, _| Reply::keep(OK));
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = campaign(folder.path(), &server, "1s");
+    let file = folder.path().join("campaign.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("at = \"0s\"", "at = \"500ms\"");
+    let (head, load) = text.split_at(text.find("[[injection]]").unwrap());
+    fs::write(&file, format!("{head}{}", load.repeat(ASKED))).unwrap();
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let few = Rlimit { current: Some(14), maximum: Some(4096) };
+    prlimit(Pid::from_raw(child.id().try_into().unwrap()), Resource::Nofile, few).unwrap();
+    // Open until it has ended.
+    let _stdin = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains(": cannot start an injection: Too many open files"), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ended = told.iter().filter(|line| line["ending"] == "completed").count();
+    let last = told.last().unwrap();
+    let counts = ["begun", "completed", "failed"].map(|key| usize::try_from(count(&last[key])).unwrap());
+    assert!((1..ASKED).contains(&ended), "{errors}");
+    assert_eq!(counts, [ended, ended, ASKED - ended], "{last}");
 }
 
 fn await_true(what: &str, condition: impl Fn() -> bool) {
