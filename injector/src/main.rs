@@ -21,6 +21,7 @@ use ballast_injector::{
     load, manual,
     place::Place,
     process::{janitor, supervisor, worker},
+    program,
     report::Log,
     restore::{Restored, restore},
     service,
@@ -30,6 +31,7 @@ use clap::{Args, Parser};
 use nix::unistd::geteuid;
 
 fn main() -> ExitCode {
+    program::show_by_name();
     let done = match Cli::parse().command {
         Command::Cpu(asked) => inject(asked),
         Command::Disk(asked) => inject(asked),

@@ -23,7 +23,8 @@ use super::{
 use crate::{
     clocks,
     error::{ExitStatus, InjectorError},
-    process::{own_program, sources},
+    process::sources,
+    program,
     report::Log,
 };
 
@@ -162,7 +163,7 @@ impl Run<'_> {
         let (number, events) = (injection.number, self.events.clone());
         let listening = move || handed_over.iter().for_each(|child| listen(number, child, &events));
         thread::Builder::new().spawn(listening).map_err(failed)?;
-        let mut child = own_program(&[])?.args(line).stdout(Stdio::piped()).spawn().map_err(failed)?;
+        let mut child = program::again().args(line).stdout(Stdio::piped()).spawn().map_err(failed)?;
         let stdin = child.stdin.take();
         // Its thread waits for it.
         let _ = hand_over.send(child);

@@ -139,6 +139,26 @@ fn one_that_cannot_be_started_is_told_and_those_that_run_are_waited_for() {
     assert_eq!(counts, [ended, ended, ASKED - ended], "{last}");
 }
 
+#[test]
+fn a_program_that_is_replaced_goes_on_as_it_is() {
+    let server = Server::start(|_, _| Reply::keep(OK));
+    // Where the program is, so that it can have a second name.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let installed = folder.path().join("installed");
+    fs::hard_link(PROGRAM, &installed).unwrap();
+    let as_it_was = campaign(folder.path(), &server, "300ms");
+    let file = folder.path().join("campaign.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("at = \"0s\"", "at = \"300ms\"");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(&installed);
+    command.args(as_it_was.get_args()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let child = command.spawn().unwrap();
+    fs::remove_file(&installed).unwrap();
+    let (code, told) = ended(child);
+    assert_eq!(code, Some(0), "{told:?}");
+    assert_eq!(told.last().unwrap()["completed"], 1, "{told:?}");
+}
+
 fn await_true(what: &str, condition: impl Fn() -> bool) {
     let end = clocks::monotonic() + PATIENCE;
     while !condition() {
