@@ -25,7 +25,8 @@ pub struct InjectorInfo {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CampaignOrder {
-    /// The campaign, as the text of its TOML file: `ballast-injector campaign --example` prints one.
+    /// The campaign, as the text of its TOML file: `ballast-injector campaign --example` prints one. At most 2000 injections are
+    /// taken.
     pub campaign: String,
     /// Of all chance in it; absent for the file's.
     #[serde(default, deserialize_with = "whole::optional", skip_serializing_if = "Option::is_none")]
@@ -83,7 +84,8 @@ pub struct ScheduledInjection {
 pub struct CampaignState {
     /// Its id on this node.
     pub id: String,
-    /// Its name, as its file has it.
+    /// Its name, as its file has it: at most 64 characters.
+    #[cfg_attr(feature = "openapi", schema(max_length = 64))]
     pub name: String,
     /// When it was accepted.
     pub begun_at_unix_nanos: UnixNanos,

@@ -4,10 +4,10 @@
 
 use ballast_kernel::CgroupPath;
 
-use crate::campaign::{Scheduled, cli::Campaign};
-
-/// Injections in one campaign: each is judged by the command line's parser before the answer.
-const MOST_INJECTIONS: usize = 2000;
+use crate::campaign::{
+    Scheduled,
+    cli::{Campaign, MOST_TOLD},
+};
 
 /// Options of kinds that only say how the load is made.
 const OPTIONS: &[&str] = &[
@@ -33,15 +33,14 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Every problem of a campaign, a sentence each. To be asked before the command line's parser, which may read files.
+    /// What is wrong with a campaign, a sentence each, and of very many problems how many more there are. To be asked before the
+    /// command line's parser, which may read files.
     pub(super) fn problems(&self, campaign: &Campaign) -> Vec<String> {
-        if campaign.schedule.len() > MOST_INJECTIONS {
-            let injections = campaign.schedule.len();
-            return vec![format!(
-                "the campaign has {injections} injections, and at most {MOST_INJECTIONS} are taken here"
-            )];
-        }
-        campaign.schedule.iter().filter_map(|injection| self.problem(injection)).collect()
+        let mut problems = campaign.schedule.iter().filter_map(|injection| self.problem(injection));
+        let mut told: Vec<_> = problems.by_ref().take(MOST_TOLD).collect();
+        let more = problems.count();
+        told.extend((more > 0).then(|| format!("and {more} problems more")));
+        told
     }
 
     fn problem(&self, injection: &Scheduled) -> Option<String> {
@@ -140,11 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn a_campaign_of_very_many_injections_is_not_taken() {
-        let rules = Rules { targets: vec!["shop".parse().unwrap()], whole_node: false };
-        let text = "duration = '1day'\n[[random]]\nkinds = [{ kind = 'pause' }]\nplaces = [{ target = 'shop' }]\n\
-                    mean_gap = '10s'\nduration = '100ms'\noverlap = true";
-        let problems = rules.problems(&campaign(text));
-        assert!(problems[0].contains("at most 2000"), "{problems:?}");
+    fn not_every_problem_of_very_many_is_told() {
+        let injection = "[[injection]]\nat = '1s'\nduration = '2s'\nkind = 'pause'\nnode = true\n";
+        let told = |injections| {
+            let rules = Rules { targets: vec!["shop".parse().unwrap()], whole_node: false };
+            rules.problems(&campaign(&format!("duration = '1m'\n{}", injection.repeat(injections))))
+        };
+        assert_eq!(told(MOST_TOLD).len(), MOST_TOLD);
+        let many = told(500);
+        assert_eq!((many.len(), many[MOST_TOLD].as_str()), (MOST_TOLD + 1, "and 490 problems more"));
     }
 }

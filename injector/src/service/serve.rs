@@ -106,6 +106,7 @@ async fn serve(
     };
     let starter = Starter {
         rules: Arc::new(settings.rules),
+        judging: Arc::default(),
         arguments: Arc::new(settings.judge),
         runner,
         tasks: tasks.clone(),

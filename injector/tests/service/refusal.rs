@@ -61,6 +61,7 @@ async fn what_may_not_be_asked_from_elsewhere_is_named() {
         (text(stage.target(), "docker/x"), "docker/x may not be"),
         (text(stage.target(), &format!("{}/../x", stage.target())), "injection 1"),
         (text(&format!("target = '{}'", stage.target()), "node = true"), "the node as a whole"),
+        (text("name = 'test'", &format!("name = '{}'", "x".repeat(65))), "at most 64"),
         (text("'pause'", "'pause'\noptions = { log = '/etc/x' }"), "\"log\""),
         (text("'pause'", "'pause'\noptions = { 'threads=1 --log' = '/etc/x' }"), "injection 1"),
         (
