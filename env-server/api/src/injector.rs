@@ -12,9 +12,9 @@ pub struct InjectorInfo {
     pub node: String,
     /// Version of the injector.
     pub software_version: String,
-    /// Cgroups that may be injected into, or beside, with all below them.
+    /// Cgroups that may be injected into, with all below them; and beside with cpu, on their processors.
     pub targets: Vec<String>,
-    /// Whether the node as a whole may be.
+    /// Whether the node as a whole may be, and so may be injected beside those cgroups with any kind.
     pub whole_node: bool,
     /// How many campaigns may run at a time.
     pub campaigns_at_a_time: u64,

@@ -56,11 +56,17 @@ async fn what_may_not_be_asked_from_elsewhere_is_named() {
         campaign: good.campaign.replacen(from, to, 1),
         ..good.clone()
     };
+    let beside = stage
+        .order("duration = '1s'\nkind = 'memory'\nintensity = '1MiB'")
+        .campaign
+        .replace("target =", "beside =");
+    let beside = CampaignOrder { campaign: beside, ..good.clone() };
     let lease = |lease_seconds| CampaignOrder { lease_seconds, ..good.clone() };
     for (order, told) in [
         (text(stage.target(), "docker/x"), "docker/x may not be"),
         (text(stage.target(), &format!("{}/../x", stage.target())), "injection 1"),
         (text(&format!("target = '{}'", stage.target()), "node = true"), "the node as a whole"),
+        (beside, "`whole_node`"),
         (text("name = 'test'", &format!("name = '{}'", "x".repeat(65))), "at most 64"),
         (text("'pause'", "'pause'\noptions = { log = '/etc/x' }"), "\"log\""),
         (text("'pause'", "'pause'\noptions = { 'threads=1 --log' = '/etc/x' }"), "injection 1"),
