@@ -83,7 +83,7 @@ where
     if !restored.removed.is_empty() || !restored.failed.is_empty() {
         warn(&format!("an earlier injection was cut short. {}", in_words(&restored)));
     }
-    let mut console = Console::new(common.json, log);
+    let mut console = Console::new(common.json, common.live, log);
     Ok(supervisor::run(
         &common.request(place.into(), Box::new(kind)),
         &hierarchy,

@@ -2,13 +2,16 @@
 //!
 //! Must not know how an injection is started, nor what makes it end.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{cli::Campaign, schedule::Scheduled};
-use crate::console::{print_json, print_line, warn};
+use crate::{
+    console::{print_json, print_line, warn},
+    unit::Unit,
+};
 
 /// What became of a campaign's injections so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +30,17 @@ pub(super) struct Console {
     scheduled: usize,
     json: bool,
     bar: ProgressBar,
+    doses: BTreeMap<usize, Dose>,
+}
+
+/// What is known of the dose of an injection that is there.
+struct Dose {
+    kind: String,
+    /// Absent for a load, whose rate is in requests per second.
+    unit: Option<Unit>,
+    requested: Option<f64>,
+    /// Of the last second; absent in the first one.
+    lately: Option<f64>,
 }
 
 /// Prints when what is to happen.
@@ -60,15 +74,25 @@ impl Console {
     /// Shows a campaign as JSON or as text.
     pub(super) fn new(campaign: &Campaign, json: bool) -> Self {
         let scheduled = campaign.schedule.len();
-        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos} of {len}; {msg}");
+        let style = ProgressStyle::with_template("{prefix} {bar:20} {pos} of {len}; {wide_msg}");
         let bar = ProgressBar::new(u64::try_from(scheduled).unwrap_or(u64::MAX));
         let bar =
             bar.with_prefix("campaign").with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { name: campaign.name.clone(), scheduled, json, bar }
+        Self { name: campaign.name.clone(), scheduled, json, bar, doses: BTreeMap::new() }
+    }
+
+    /// Whether somebody sees the progress line, and with it what is achieved at the moment.
+    pub(super) fn shows_doses(&self) -> bool {
+        !self.bar.is_hidden()
     }
 
     /// An injection has printed this line.
-    pub(super) fn heard(&self, number: usize, mut line: Value) {
+    pub(super) fn heard(&mut self, number: usize, mut line: Value) {
+        self.note(number, &line);
+        self.bar.set_message(self.doses_in_words());
+        if line["event"] == "progress" {
+            return;
+        }
         if self.json {
             line["campaign"] = json!(self.name);
             line["number"] = json!(number);
@@ -78,10 +102,11 @@ impl Console {
         }
     }
 
-    /// An injection is over, well or otherwise, or could not begin; so many are there.
-    pub(super) fn over(&self, running: usize) {
+    /// An injection is over, well or otherwise, or could not begin.
+    pub(super) fn over(&mut self, number: usize) {
+        self.doses.remove(&number);
         self.bar.inc(1);
-        self.bar.set_message(format!("{running} running"));
+        self.bar.set_message(self.doses_in_words());
     }
 
     /// Tells people what is not as asked.
@@ -104,6 +129,45 @@ impl Console {
             ));
         }
     }
+
+    fn note(&mut self, number: usize, line: &Value) {
+        match line["event"].as_str() {
+            Some("started") => {
+                let dose = Dose {
+                    kind: line["kind"].as_str().unwrap_or("-").to_owned(),
+                    unit: serde_json::from_value(line["unit"].clone()).ok(),
+                    requested: line["requested"].as_f64(),
+                    lately: None,
+                };
+                self.doses.insert(number, dose);
+            }
+            Some("progress") => {
+                if let Some(dose) = self.doses.get_mut(&number) {
+                    dose.lately = line["lately"].as_f64();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// All that are there, as many as the line has room for.
+    fn doses_in_words(&self) -> String {
+        let doses = self.doses.iter().map(|(number, dose)| format!("#{number} {}", dose.in_words()));
+        doses.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Dose {
+    fn in_words(&self) -> String {
+        let Self { kind, unit, requested, lately } = self;
+        match (lately, unit, requested) {
+            (None, ..) => kind.clone(),
+            (Some(lately), Some(unit), Some(requested)) => {
+                format!("{kind} {} of {}", unit.show(*lately), unit.show(*requested))
+            }
+            (Some(lately), ..) => format!("{kind} {lately:.0}/s"),
+        }
+    }
 }
 
 fn end_in_words(number: usize, line: &Value) -> String {
@@ -112,4 +176,29 @@ fn end_in_words(number: usize, line: &Value) -> String {
     let share = achieved.zip(requested).map_or(0.0, |(achieved, requested)| 100.0 * achieved / requested);
     let (kind, target, ending) = (told("kind"), told("target"), told("ending"));
     format!("#{number} {kind} {target}: {ending}, {share:.1} % of the dose")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_achieved_at_the_moment_is_told_of_all_that_are_there() {
+        let campaign = Campaign { name: "c".to_owned(), schedule: Vec::new() };
+        let mut console = Console::new(&campaign, false);
+        let mut told = |number, line| {
+            console.heard(number, line);
+            console.doses_in_words()
+        };
+        let cpu = json!({ "event": "started", "kind": "cpu", "unit": "cores", "requested": 0.16 });
+        assert_eq!(told(2, cpu), "#2 cpu");
+        let load = json!({ "event": "started", "kind": "load", "unit": "requests" });
+        assert_eq!(told(1, load), "#1 load, #2 cpu");
+        told(1, json!({ "event": "progress", "elapsed_seconds": 1.0, "lately": 203.4 }));
+        let both = told(2, json!({ "event": "progress", "elapsed_seconds": 1.0, "lately": 0.1534 }));
+        assert_eq!(both, "#1 load 203/s, #2 cpu 0.1534 cores of 0.1600 cores");
+        told(7, json!({ "event": "progress", "lately": 1.0 }));
+        console.over(1);
+        assert_eq!(console.doses_in_words(), "#2 cpu 0.1534 cores of 0.1600 cores");
+    }
 }

@@ -21,6 +21,7 @@ use super::{
     schedule::Scheduled,
 };
 use crate::{
+    cli::LIVE,
     clocks,
     error::{ExitStatus, InjectorError},
     process::sources,
@@ -145,7 +146,7 @@ impl Run<'_> {
             Err(error) => {
                 self.counts.failed += 1;
                 self.console.warn(&format!("injection {number}: {}", with_causes(&error)));
-                self.console.over(self.running.len());
+                self.console.over(number);
             }
         }
     }
@@ -157,7 +158,10 @@ impl Run<'_> {
             let many = format!("{MOST_RUNNING} are there already, and take longer to end than they should");
             return Err(failed(io::Error::other(many)));
         }
-        let line = self.arguments.command_line(&self.campaign.name, injection);
+        let mut line = self.arguments.command_line(&self.campaign.name, injection);
+        if self.console.shows_doses() && !line.iter().any(|word| word == LIVE) {
+            line.push(LIVE.into());
+        }
         // Who listens is there first: an injection that nobody hears could not be waited for.
         let (hand_over, handed_over) = mpsc::sync_channel(1);
         let (number, events) = (injection.number, self.events.clone());
@@ -183,7 +187,7 @@ impl Run<'_> {
     fn ended(&mut self, number: usize, code: Option<i32>) {
         let at = self.running.iter().position(|running| running.number == number);
         let is_completed = at.is_some_and(|at| self.running.swap_remove(at).is_completed);
-        self.console.over(self.running.len());
+        self.console.over(number);
         if is_completed && code == Some(0) {
             self.counts.completed += 1;
             return;

@@ -159,6 +159,29 @@ fn a_program_that_is_replaced_goes_on_as_it_is() {
     assert_eq!(told.last().unwrap()["completed"], 1, "{told:?}");
 }
 
+/// On a terminal, which `script` is for the program.
+#[test]
+fn one_progress_line_tells_what_is_achieved_at_the_moment() {
+    let server = Server::start(|_, _| Reply::keep(OK));
+    let folder = tempfile::tempdir().unwrap();
+    campaign(folder.path(), &server, "2500ms");
+    let (file, state) = (folder.path().join("campaign.toml"), folder.path().join("state"));
+    let asked =
+        format!("stty cols 120; '{PROGRAM}' campaign '{}' --state-dir '{}'", file.display(), state.display());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &asked, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());
+    let Ok(output) = terminal.output() else {
+        eprintln!("SKIPPED one_progress_line_tells_what_is_achieved_at_the_moment: there is no `script`");
+        return;
+    };
+    let drawn = String::from_utf8_lossy(&output.stdout);
+    let told: Vec<_> = drawn.split("#1 load ").skip(1).map(|rest| rest.split("/s").next()).collect();
+    let rates = told.iter().flatten().filter_map(|rate| rate.parse::<f64>().ok());
+    assert!(rates.filter(|rate| (100.0..300.0).contains(rate)).count() > 0, "{drawn}");
+    assert!(!drawn.contains(" left"), "the load draws a line of its own: {drawn}");
+    assert!(drawn.contains("1 of 1 injections begun, 1 completed"), "{drawn}");
+}
+
 fn await_true(what: &str, condition: impl Fn() -> bool) {
     let end = clocks::monotonic() + PATIENCE;
     while !condition() {
