@@ -8,9 +8,11 @@
 
 mod bounds;
 pub mod cli;
+mod console;
 mod draw;
 mod file;
 mod judge;
+mod overlap;
 mod range;
 pub mod run;
 mod schedule;
@@ -19,5 +21,6 @@ mod schedule;
 pub const EXAMPLE: &str = include_str!("campaign/example.toml");
 
 pub use bounds::{MOST_INJECTIONS, MOST_TEXT};
+pub use console::print_schedule;
 pub use file::{Chance, Fixed, Plan};
 pub use schedule::{Scheduled, schedule};

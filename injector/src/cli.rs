@@ -129,7 +129,7 @@ pub enum Command {
     /// Many injections, planned in a file or drawn by chance
     ///
     /// Each is an injection of its own, with its own clean-up: what ends the campaign ends all of them. Every one is checked
-    /// before the first begins.
+    /// before the first begins; at most 64 may be there at a time. The progress line shows what each achieves at the moment.
     #[command(after_help = format!("{}\n{EXIT_CODES}", examples::CAMPAIGN))]
     Campaign(CampaignArgs),
     /// Send HTTP requests at a given rate, whether or not they are answered in time: a change of the workload
@@ -217,6 +217,9 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Of every injection: as [`Common::live`] says.
+pub(crate) const LIVE: &str = "--live";
 
 pub(crate) const DEFAULT_STATE_DIR: &str = "/run/ballast/injector";
 

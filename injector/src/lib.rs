@@ -54,6 +54,7 @@ pub mod load;
 pub mod manual;
 pub mod place;
 pub mod process;
+pub mod program;
 pub mod report;
 pub mod restore;
 pub mod service;

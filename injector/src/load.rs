@@ -78,7 +78,7 @@ fn load(arguments: &LoadArgs, clock: &dyn Clock) -> Result<ExitStatus, InjectorE
     let seconds = plan.limits.duration.as_secs_f64();
     let schedule = Schedule::new(&plan.shape, plan.gaps, seconds, plan.seed);
     let workload = report::Workload::new(arguments.label.clone(), &plan, &target, clock.now());
-    let mut console = Console::new(arguments.json, log, plan.limits.duration);
+    let mut console = Console::new(arguments.json, arguments.live, log, plan.limits.duration);
     console.started(&workload);
     let outcome = engine::run(&target, &plan.limits, schedule, &stop, &mut console)
         .map_err(|source| LoadError::System { operation: "wait for answers", source })?;

@@ -21,6 +21,7 @@ use ballast_injector::{
     load, manual,
     place::Place,
     process::{janitor, supervisor, worker},
+    program,
     report::Log,
     restore::{Restored, restore},
     service,
@@ -30,6 +31,7 @@ use clap::{Args, Parser};
 use nix::unistd::geteuid;
 
 fn main() -> ExitCode {
+    program::show_by_name();
     let done = match Cli::parse().command {
         Command::Cpu(asked) => inject(asked),
         Command::Disk(asked) => inject(asked),
@@ -81,7 +83,7 @@ where
     if !restored.removed.is_empty() || !restored.failed.is_empty() {
         warn(&format!("an earlier injection was cut short. {}", in_words(&restored)));
     }
-    let mut console = Console::new(common.json, log);
+    let mut console = Console::new(common.json, common.live, log);
     Ok(supervisor::run(
         &common.request(place.into(), Box::new(kind)),
         &hierarchy,
@@ -104,7 +106,7 @@ fn campaign(arguments: &CampaignArgs) -> Result<ExitStatus> {
         }
     };
     if arguments.dry_run {
-        run::print_schedule(&campaign, arguments.json);
+        campaign::print_schedule(&campaign, arguments.json);
         return Ok(ExitStatus::Done);
     }
     Ok(run::run(&campaign, arguments)?)

@@ -12,5 +12,3 @@ mod scene;
 pub(crate) mod sources;
 mod supervision;
 mod worker_handle;
-
-pub(crate) use worker_handle::own_program;

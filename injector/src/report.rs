@@ -6,9 +6,11 @@ use std::{
     fmt,
     fs::{File, OpenOptions},
     io::{self, Write},
-    path::Path,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
 };
 
+use nix::unistd::{AccessFlags, eaccess};
 use serde::Serialize;
 
 use crate::{error::InjectorError, kinds::Dose};
@@ -126,19 +128,27 @@ impl fmt::Display for Report {
 /// A file that takes one JSON line for each injection.
 #[derive(Debug)]
 pub struct Log {
-    file: File,
+    path: PathBuf,
+    /// Absent until the first line, where there was none before: what is refused, or comes to nothing, leaves none.
+    file: Option<File>,
 }
 
 impl Log {
-    /// Opens the log at `path` for appending; makes it when it is missing.
+    /// The log at `path`, to be appended to. Where there is none, only whether it can be made is found out.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, as far as that can be told without writing.
     pub fn open(path: &Path) -> Result<Self, InjectorError> {
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(|source| {
-            InjectorError::File { operation: "open the log", path: path.to_owned(), source }
-        })?;
-        Ok(Self { file })
+        let file = match OpenOptions::new().append(true).open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => can_be_made(path).map(|()| None),
+            Err(error) => Err(error),
+        };
+        let path = path.to_owned();
+        match file {
+            Ok(file) => Ok(Self { path, file }),
+            Err(source) => Err(InjectorError::File { operation: "open the log", path, source }),
+        }
     }
 
     /// Appends a line, in one write, so that concurrent injections do not mix theirs.
@@ -148,6 +158,51 @@ impl Log {
     pub fn append(&mut self, report: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(report)?;
         line.push(b'\n');
-        self.file.write_all(&line)
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => OpenOptions::new().create(true).append(true).open(&self.path)?,
+        };
+        let written = file.write_all(&line);
+        self.file = Some(file);
+        written
+    }
+}
+
+/// Whether its folder is there, and this process may write it. A name that only a folder can have is told too.
+fn can_be_made(path: &Path) -> io::Result<()> {
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_log_is_made_with_its_first_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("truth.jsonl");
+        let mut log = Log::open(&path).unwrap();
+        assert!(!path.exists(), "nothing was done yet");
+        log.append(&1).unwrap();
+        log.append(&2).unwrap();
+        Log::open(&path).unwrap().append(&3).unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "1\n2\n3\n");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_made_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        for bad in ["none/truth.jsonl", "file/truth.jsonl", "none/", "."] {
+            let error = Log::open(&folder.path().join(bad)).unwrap_err();
+            assert!(error.to_string().contains("cannot open the log"), "{bad}: {error}");
+        }
     }
 }

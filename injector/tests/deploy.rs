@@ -46,6 +46,17 @@ fn the_unit_serves_and_restores_what_is_noted_down_in_its_own_folder() {
 }
 
 #[test]
+fn the_unit_may_write_the_log_that_the_configuration_suggests() {
+    let unit = fs::read_to_string(folder().join(UNIT)).unwrap();
+    let configuration = fs::read_to_string(folder().join("injector.toml")).unwrap();
+    let suggested = configuration.lines().find_map(|line| line.strip_prefix("# log = \"")?.strip_suffix('"'));
+    let log = Path::new(suggested.unwrap());
+    assert_eq!(value(&unit, "ProtectSystem"), "strict", "it may write what is named, and nothing else");
+    let writable = Path::new("/var/log").join(value(&unit, "LogsDirectory"));
+    assert!(log.starts_with(&writable), "{} is not below {}", log.display(), writable.display());
+}
+
+#[test]
 fn systemd_understands_every_unit() {
     let scratch = tempfile::tempdir().unwrap();
     let units: Vec<_> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();

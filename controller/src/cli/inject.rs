@@ -193,7 +193,7 @@ impl Scribe {
                 continue;
             }
             print_line(format!(
-                "{url}: {} of {} injections begun, {} completed, {} failed",
+                "{url}: {} of {} injections begun, {} completed, {} failed or cut short",
                 state.begun, state.scheduled, state.completed, state.failed
             ));
             if let Some(error) = &part.lost {

@@ -12,9 +12,9 @@ pub struct InjectorInfo {
     pub node: String,
     /// Version of the injector.
     pub software_version: String,
-    /// Cgroups that may be injected into, or beside, with all below them.
+    /// Cgroups that may be injected into, with all below them; and beside with cpu, on their processors.
     pub targets: Vec<String>,
-    /// Whether the node as a whole may be.
+    /// Whether the node as a whole may be, and so may be injected beside those cgroups with any kind.
     pub whole_node: bool,
     /// How many campaigns may run at a time.
     pub campaigns_at_a_time: u64,
@@ -25,7 +25,8 @@ pub struct InjectorInfo {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CampaignOrder {
-    /// The campaign, as the text of its TOML file: `ballast-injector campaign --example` prints one.
+    /// The campaign, as the text of its TOML file: `ballast-injector campaign --example` prints one. At most 2000 injections are
+    /// taken.
     pub campaign: String,
     /// Of all chance in it; absent for the file's.
     #[serde(default, deserialize_with = "whole::optional", skip_serializing_if = "Option::is_none")]
@@ -83,7 +84,8 @@ pub struct ScheduledInjection {
 pub struct CampaignState {
     /// Its id on this node.
     pub id: String,
-    /// Its name, as its file has it.
+    /// Its name, as its file has it: at most 64 characters.
+    #[cfg_attr(feature = "openapi", schema(max_length = 64))]
     pub name: String,
     /// When it was accepted.
     pub begun_at_unix_nanos: UnixNanos,
@@ -96,7 +98,7 @@ pub struct CampaignState {
     pub begun: u64,
     /// Injections that are over, as asked.
     pub completed: u64,
-    /// Injections that are over, otherwise.
+    /// Injections that are over, otherwise: failed, or cut short.
     pub failed: u64,
     /// Seconds until it ends unless it is renewed; absent when it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]

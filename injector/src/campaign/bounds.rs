@@ -15,6 +15,9 @@ pub const MOST_INJECTIONS: usize = 100_000;
 /// The most text that the command lines of all its injections may have, in bytes.
 pub const MOST_TEXT: usize = 64 << 20;
 
+/// The longest name of a campaign, in characters: the ground truth of each injection has it.
+const LONGEST_NAME: usize = 64;
+
 /// The longest number that is drawn: `f64::MAX` with four decimals.
 const LONGEST_AMOUNT: usize = 320;
 
@@ -29,6 +32,12 @@ impl Plan {
     pub fn check(&self) -> Result<(), String> {
         if self.duration > LONGEST || self.duration.is_zero() {
             return Err("the campaign's duration must be more than 0 and at most 1day".to_owned());
+        }
+        let letters = self.name.chars().count();
+        if letters > LONGEST_NAME {
+            return Err(format!(
+                "the campaign's name has {letters} characters: at most {LONGEST_NAME} are taken"
+            ));
         }
         if self.fixed.is_empty() && self.chances.is_empty() {
             return Err("there is nothing to inject: add [[injection]] or [[random]]".to_owned());
@@ -146,6 +155,15 @@ mod tests {
             "[[random]]\nmean_gap = \"{gap}\"\nduration = \"{each}\"\noverlap = true\n\
              places = [{{ node = true }}]\nkinds = [{{ kind = \"cpu\", {kind} }}]\n"
         )
+    }
+
+    #[test]
+    fn a_name_is_short() {
+        let named =
+            |name: &str| plan("1m", &format!("name = '{name}'\n{}", random("20s", "1s", "intensity = '1'")));
+        assert!(named(&"ä".repeat(LONGEST_NAME)).is_ok());
+        let error = named(&"x".repeat(65)).unwrap_err();
+        assert!(error.contains("has 65 characters: at most 64"), "{error}");
     }
 
     #[test]

@@ -15,10 +15,12 @@ use ballast_kernel::CgroupPath;
 use clap::Args;
 
 use super::{
+    bounds::MOST_INJECTIONS,
     file::{Chance, Drawn, Place, Plan, Times},
     judge::Judge,
+    overlap,
     range::Range,
-    schedule::{Scheduled, schedule},
+    schedule::{Scheduled, schedule_to},
 };
 use crate::{cli::DEFAULT_STATE_DIR, guards::Guards, load, service::Order};
 
@@ -26,7 +28,7 @@ use crate::{cli::DEFAULT_STATE_DIR, guards::Guards, load, service::Order};
 const MOST_BYTES: u64 = 16 << 20;
 
 /// So many problems are told at once.
-const MOST_TOLD: usize = 10;
+pub(crate) const MOST_TOLD: usize = 10;
 
 /// Options of `campaign`.
 #[derive(Debug, Args)]
@@ -121,9 +123,15 @@ pub struct Campaign {
 impl Campaign {
     /// What a plan comes to, with another seed than its own where one is given. Nobody has judged it yet.
     #[must_use]
-    pub fn of(mut plan: Plan, seed: Option<u64>) -> Self {
+    pub fn of(plan: Plan, seed: Option<u64>) -> Self {
+        Self::to_at_most(plan, seed, MOST_INJECTIONS)
+    }
+
+    /// The same, but nothing is drawn once there are `most` injections: with fewer, it is all of them.
+    #[must_use]
+    pub fn to_at_most(mut plan: Plan, seed: Option<u64>, most: usize) -> Self {
         plan.seed = seed.unwrap_or(plan.seed);
-        Self { schedule: schedule(&plan), name: plan.name }
+        Self { schedule: schedule_to(&plan, most), name: plan.name }
     }
 }
 
@@ -143,12 +151,13 @@ impl CampaignArgs {
         if problems.is_empty() { Ok(campaign) } else { Err(problems) }
     }
 
-    /// What the command line would say of its injections, a sentence each.
+    /// What the command line would say of its injections, a sentence each, and whether too many are there at a time.
     #[must_use]
     pub fn problems(&self, campaign: &Campaign) -> Vec<String> {
         let mut judge = Judge::new();
         let problem = |injection| judge.problem(injection, &self.command_line(&campaign.name, injection));
-        campaign.schedule.iter().filter_map(problem).take(MOST_TOLD).collect()
+        let problems = campaign.schedule.iter().filter_map(problem);
+        overlap::problem(&campaign.schedule).into_iter().chain(problems).take(MOST_TOLD).collect()
     }
 
     /// Whether it ends when standard input does.

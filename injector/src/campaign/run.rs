@@ -1,29 +1,36 @@
 //! Running a campaign: one process of this program for each injection, at its time.
 //!
 //! Each has its own journal entry and its own clean-up, and ends when this process does: it reads a pipe whose other end is
-//! only here. Must not know what an injection does.
+//! only here. Must not know what an injection does, nor how it is shown.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     process::{Child, ChildStdin, Stdio},
     sync::mpsc::{self, Receiver, Sender},
     thread,
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use ballast_api::with_causes;
+use serde_json::Value;
 
 use super::{
     cli::{Campaign, CampaignArgs},
+    console::{Console, Counts},
+    overlap::MOST_AT_ONCE,
     schedule::Scheduled,
 };
 use crate::{
+    cli::LIVE,
     clocks,
-    console::{print_json, print_line, warn},
     error::{ExitStatus, InjectorError},
-    process::{own_program, sources},
+    process::sources,
+    program,
+    report::Log,
 };
+
+/// So many may be there in fact: the schedule has fewer at a time, and those that are over take a moment to be gone.
+const MOST_RUNNING: usize = 2 * MOST_AT_ONCE;
 
 /// What is heard while it runs.
 enum Event {
@@ -42,7 +49,7 @@ struct Run<'a> {
     events: Sender<Event>,
     inbox: Receiver<Event>,
     running: Vec<Running>,
-    bar: ProgressBar,
+    console: Console,
     counts: Counts,
 }
 
@@ -51,53 +58,23 @@ struct Running {
     number: usize,
     /// Open as long as it may go on.
     stdin: Option<ChildStdin>,
-}
-
-#[derive(Default)]
-struct Counts {
-    begun: usize,
-    completed: usize,
-    failed: usize,
-}
-
-/// Prints when what is to happen.
-pub fn print_schedule(campaign: &Campaign, json: bool) {
-    for injection in &campaign.schedule {
-        if json {
-            print_json(injection);
-        } else {
-            print_line(&in_words(injection));
-        }
-    }
-    if !json {
-        let busy: u64 = campaign.schedule.iter().map(|injection| injection.duration_ms).sum();
-        let busy = humantime::format_duration(Duration::from_millis(busy));
-        print_line(&format!("{}: {} injections, {busy} in all", campaign.name, campaign.schedule.len()));
-    }
-}
-
-fn in_words(injection: &Scheduled) -> String {
-    let Scheduled { number, kind, intensity, place, cgroup, url, options, .. } = injection;
-    let time = |ms| humantime::format_duration(Duration::from_millis(ms)).to_string();
-    let (at, duration) = (time(injection.at_ms), time(injection.duration_ms));
-    let (intensity, whose) = (intensity.as_deref().unwrap_or("-"), cgroup.as_ref().or(url.as_ref()));
-    let whose = whose.map_or("", |whose| whose);
-    let words =
-        format!("{number:>4}  at {at:<16} for {duration:<12} {kind:<14} {intensity:<12} {place} {whose}");
-    format!("{words} {}", options.join(" ")).trim_end().to_owned()
+    /// Whether it has told that all of it was done.
+    is_completed: bool,
 }
 
 /// Runs all of it.
 ///
 /// # Errors
-/// When no process can be started or no signal be waited for.
+/// Before the first begins: when the log cannot be written, or no signal be waited for.
 pub fn run(campaign: &Campaign, arguments: &CampaignArgs) -> Result<ExitStatus, InjectorError> {
+    // Each injection opens it for itself; where none could, none is begun.
+    arguments.log.as_deref().map(Log::open).transpose()?;
     let (events, inbox) = mpsc::channel();
     forward_signals(&events, arguments.ends_with_stdin())?;
-    let running = Vec::new();
-    let bar = bar(campaign.schedule.len());
-    let run = Run { campaign, arguments, events, inbox, running, bar, counts: Counts::default() };
-    run.run()
+    let console = Console::new(campaign, arguments.json);
+    let run =
+        Run { campaign, arguments, events, inbox, running: Vec::new(), console, counts: Counts::default() };
+    Ok(run.run())
 }
 
 /// Signals, and the end of standard input where that is one, end the campaign.
@@ -120,14 +97,8 @@ fn forward_signals(events: &Sender<Event>, until_stdin_closes: bool) -> Result<(
     Ok(())
 }
 
-fn bar(injections: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos} of {len}; {msg}");
-    let bar = ProgressBar::new(u64::try_from(injections).unwrap_or(u64::MAX));
-    bar.with_prefix("campaign").with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
 impl Run<'_> {
-    fn run(mut self) -> Result<ExitStatus, InjectorError> {
+    fn run(mut self) -> ExitStatus {
         let start = clocks::monotonic();
         let mut to_come = self.campaign.schedule.iter().peekable();
         let mut stopped = None;
@@ -142,16 +113,18 @@ impl Run<'_> {
                     // Each reads the end of its standard input, and ends.
                     self.running.iter_mut().for_each(|running| drop(running.stdin.take()));
                 }
-                Some(Event::Line(number, line)) => self.show(number, line),
+                Some(Event::Line(number, line)) => self.hear(number, line),
                 Some(Event::Ended(number, code)) => self.ended(number, code),
                 None => {
                     if let Some(injection) = to_come.next() {
-                        self.begin(injection)?;
+                        self.begin(injection);
                     }
                 }
             }
         }
-        Ok(self.conclude(stopped))
+        self.console.conclude(self.counts);
+        let outcome = if self.counts.failed == 0 { ExitStatus::Done } else { ExitStatus::Failed };
+        stopped.unwrap_or(outcome)
     }
 
     /// Nothing when it is time for the next one.
@@ -162,67 +135,69 @@ impl Run<'_> {
         }
     }
 
-    fn begin(&mut self, injection: &Scheduled) -> Result<(), InjectorError> {
-        let mut command = own_program(&[])?;
-        command.args(self.arguments.command_line(&self.campaign.name, injection));
-        let spawned = command.stdout(Stdio::piped()).spawn();
-        let mut child =
-            spawned.map_err(|source| InjectorError::Process { operation: "start an injection", source })?;
+    /// Where it cannot be started, the others go on.
+    fn begin(&mut self, injection: &Scheduled) {
         let number = injection.number;
-        self.running.push(Running { number, stdin: child.stdin.take() });
-        self.counts.begun += 1;
-        let events = self.events.clone();
-        thread::spawn(move || listen(number, child, &events));
-        Ok(())
-    }
-
-    fn show(&self, number: usize, mut line: Value) {
-        if self.arguments.json {
-            line["campaign"] = json!(self.campaign.name);
-            line["number"] = json!(number);
-            print_json(&line);
-        } else if line["event"] == "ended" {
-            let told = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
-            let (requested, achieved) = (line["requested"].as_f64(), line["achieved"].as_f64());
-            let share =
-                achieved.zip(requested).map_or(0.0, |(achieved, requested)| 100.0 * achieved / requested);
-            let (kind, target, ending) = (told("kind"), told("target"), told("ending"));
-            self.bar.suspend(|| {
-                print_line(&format!("#{number} {kind} {target}: {ending}, {share:.1} % of the dose"));
-            });
-        }
-    }
-
-    fn ended(&mut self, number: usize, code: Option<i32>) {
-        self.running.retain(|running| running.number != number);
-        match code {
-            Some(0) => self.counts.completed += 1,
-            code => {
+        match self.start(injection) {
+            Ok(stdin) => {
+                self.running.push(Running { number, stdin, is_completed: false });
+                self.counts.begun += 1;
+            }
+            Err(error) => {
                 self.counts.failed += 1;
-                let code = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
-                self.bar.suspend(|| warn(&format!("injection {number} did not end well: {code}")));
+                self.console.warn(&format!("injection {number}: {}", with_causes(&error)));
+                self.console.over(number);
             }
         }
-        self.bar.inc(1);
-        self.bar.set_message(format!("{} running", self.running.len()));
     }
 
-    fn conclude(&self, stopped: Option<ExitStatus>) -> ExitStatus {
-        self.bar.finish_and_clear();
-        let Counts { begun, completed, failed } = self.counts;
-        let (name, scheduled) = (&self.campaign.name, self.campaign.schedule.len());
-        if self.arguments.json {
-            print_json(&json!({
-                "event": "campaign_ended", "campaign": name, "scheduled": scheduled, "begun": begun,
-                "completed": completed, "failed": failed,
-            }));
-        } else {
-            print_line(&format!(
-                "{name}: {begun} of {scheduled} injections begun, {completed} completed, {failed} failed"
-            ));
+    /// Starts its process, and answers the end of the pipe that it reads.
+    fn start(&self, injection: &Scheduled) -> Result<Option<ChildStdin>, InjectorError> {
+        let failed = |source| InjectorError::Process { operation: "start an injection", source };
+        if self.running.len() >= MOST_RUNNING {
+            let many = format!("{MOST_RUNNING} are there already, and take longer to end than they should");
+            return Err(failed(io::Error::other(many)));
         }
-        let outcome = if failed == 0 { ExitStatus::Done } else { ExitStatus::Failed };
-        stopped.unwrap_or(outcome)
+        let mut line = self.arguments.command_line(&self.campaign.name, injection);
+        if self.console.shows_doses() && !line.iter().any(|word| word == LIVE) {
+            line.push(LIVE.into());
+        }
+        // Who listens is there first: an injection that nobody hears could not be waited for.
+        let (hand_over, handed_over) = mpsc::sync_channel(1);
+        let (number, events) = (injection.number, self.events.clone());
+        let listening = move || handed_over.iter().for_each(|child| listen(number, child, &events));
+        thread::Builder::new().spawn(listening).map_err(failed)?;
+        let mut child = program::again().args(line).stdout(Stdio::piped()).spawn().map_err(failed)?;
+        let stdin = child.stdin.take();
+        // Its thread waits for it.
+        let _ = hand_over.send(child);
+        Ok(stdin)
+    }
+
+    fn hear(&mut self, number: usize, line: Value) {
+        if line["event"] == "ended"
+            && let Some(running) = self.running.iter_mut().find(|running| running.number == number)
+        {
+            running.is_completed = line["ending"] == "completed";
+        }
+        self.console.heard(number, line);
+    }
+
+    /// An exit code of 0 alone tells little: so ends what was cut short with this campaign, too, even before its dose began.
+    fn ended(&mut self, number: usize, code: Option<i32>) {
+        let at = self.running.iter().position(|running| running.number == number);
+        let is_completed = at.is_some_and(|at| self.running.swap_remove(at).is_completed);
+        self.console.over(number);
+        if is_completed && code == Some(0) {
+            self.counts.completed += 1;
+            return;
+        }
+        self.counts.failed += 1;
+        self.console.warn(&match code {
+            Some(0) => format!("injection {number} was cut short"),
+            Some(code) => format!("injection {number} did not end well: exit code {code}"),
+            None => format!("injection {number} did not end well: a signal"),
+        });
     }
 }
 

@@ -70,9 +70,14 @@ impl Scheduled {
 /// All injections of a campaign, in the order of their begins: at most [`MOST_INJECTIONS`].
 #[must_use]
 pub fn schedule(plan: &Plan) -> Vec<Scheduled> {
+    schedule_to(plan, MOST_INJECTIONS)
+}
+
+/// The same, but nothing is drawn once there are `most`: with fewer, it is all of them.
+pub(super) fn schedule_to(plan: &Plan, most: usize) -> Vec<Scheduled> {
     let mut scheduled: Vec<_> = plan.fixed.iter().map(planned).collect();
     for (number, chance) in (0..).zip(&plan.chances) {
-        let room = MOST_INJECTIONS.saturating_sub(scheduled.len());
+        let room = most.saturating_sub(scheduled.len());
         scheduled.extend(by_chance(chance, plan.duration, room, Draw::new(plan.seed, number)));
     }
     scheduled.sort_by_key(|injection| injection.at_ms);

@@ -24,6 +24,9 @@ pub struct Common {
     /// Print one JSON line when the load begins and one when it has ended
     #[arg(long)]
     pub json: bool,
+    /// With --json: print a line each second too, with what was achieved in it, instead of drawing a progress line
+    #[arg(long, requires = "json")]
+    pub live: bool,
     /// Append what was asked and achieved to this file, as one JSON line
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,

@@ -116,6 +116,9 @@ pub struct LoadArgs {
     /// Print one JSON line when the load begins and one when it has ended
     #[arg(long)]
     pub json: bool,
+    /// With --json: print a line each second too, with the rate that was answered, instead of drawing a progress line
+    #[arg(long, requires = "json")]
+    pub live: bool,
     /// Append what was asked and achieved to this file, as one JSON line
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,

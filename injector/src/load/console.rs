@@ -15,7 +15,10 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    console::output::{Output, millis, progress_line},
+    console::{
+        output::{Output, millis, progress_line},
+        pulse::Pulse,
+    },
     report::Log,
 };
 
@@ -27,6 +30,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct Console {
     output: Output,
     duration: Duration,
+    pulse: Option<Pulse>,
+    live: bool,
     drawing: Option<(SyncSender<Live>, JoinHandle<()>)>,
     shown_at: Duration,
     shown_answers: u64,
@@ -42,16 +47,19 @@ struct Live {
 }
 
 impl Console {
-    /// Shows a load of such a duration as JSON or as text, and appends it to a log.
-    pub(super) fn new(json: bool, log: Option<Log>, duration: Duration) -> Self {
+    /// Shows a load of such a duration as JSON, with a line each second if it is to be `live`, or as text, and appends it to a log.
+    pub(super) fn new(json: bool, live: bool, log: Option<Log>, duration: Duration) -> Self {
         let output = Output { json, log };
-        Self { output, duration, drawing: None, shown_at: Duration::ZERO, shown_answers: 0 }
+        let (shown_at, shown_answers) = (Duration::ZERO, 0);
+        Self { output, duration, live, pulse: None, drawing: None, shown_at, shown_answers }
     }
 
     /// It begins.
     pub(super) fn started(&mut self, workload: &Workload) {
         self.output.started(workload);
-        if io::stderr().is_terminal() {
+        self.pulse = self.live.then(|| Pulse::begin().ok()).flatten();
+        // Whoever reads each second has a line of its own: two on one terminal would draw over each other.
+        if self.pulse.is_none() && io::stderr().is_terminal() {
             let (sender, news) = sync_channel(1);
             let (target, duration) = (workload.target.clone(), self.duration);
             self.drawing = Some((sender, thread::spawn(move || draw(&news, target, duration))));
@@ -64,6 +72,9 @@ impl Console {
             drop(sender);
             let _ = drawing.join();
         }
+        if let Some(pulse) = self.pulse.take() {
+            pulse.end();
+        }
         self.output.ended("load", report);
     }
 }
@@ -72,7 +83,9 @@ impl Observer for Console {
     #[expect(clippy::cast_precision_loss, reason = "counts and times of a moment")]
     fn progress(&mut self, elapsed: Duration, tally: &mut Tally) {
         let lasted = elapsed.saturating_sub(self.shown_at);
-        let Some((sender, _)) = self.drawing.as_ref().filter(|_| lasted >= INTERVAL) else { return };
+        if lasted < INTERVAL || (self.drawing.is_none() && self.pulse.is_none()) {
+            return;
+        }
         let answers = tally.answered - self.shown_answers;
         let live = Live {
             elapsed,
@@ -80,8 +93,13 @@ impl Observer for Console {
             p99_seconds: tally.recent.value_at_quantile(0.99) as f64 / 1e9,
             failed: tally.errors.total(),
         };
-        // Where the last line is still being drawn, this one is left out.
-        let _ = sender.try_send(live);
+        if let Some((sender, _)) = &self.drawing {
+            // Where the last line is still being drawn, this one is left out.
+            let _ = sender.try_send(live);
+        }
+        if let Some(pulse) = &mut self.pulse {
+            pulse.tell(elapsed, live.rate);
+        }
         (self.shown_at, self.shown_answers) = (elapsed, tally.answered);
         tally.forget_recent();
     }

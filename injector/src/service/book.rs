@@ -133,7 +133,7 @@ impl Book {
                 page.records.push(InjectionRecord { number: injection, report: line });
                 return Some(done);
             }
-            // Knows also of those that could not begin.
+            // Knows also of those that could not begin, and of those that ended without a word.
             "campaign_ended" => {
                 let counted = [count("begun"), count("completed"), count("failed")];
                 if let [Some(begun), Some(completed), Some(failed)] = counted {
@@ -150,6 +150,9 @@ impl Book {
         let mut pages = self.pages();
         if let Some(page) = pages.campaigns.get_mut(&number) {
             page.state.ended = Some(why);
+            // Where its process died, nobody told of those that were there: they did not complete.
+            let unheard = page.state.begun.saturating_sub(page.state.completed);
+            page.state.failed = page.state.failed.max(unheard);
             // Whoever waits for the end looks again.
             page.lease.send_modify(|_| {});
         }

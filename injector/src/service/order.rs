@@ -6,10 +6,16 @@ use std::io::{self, BufRead, Read};
 
 use serde::{Deserialize, Serialize};
 
-use crate::campaign::{Plan, cli::Campaign};
+use crate::campaign::{Plan, Scheduled, cli::Campaign};
 
 /// The longest line read: a body's length, where every character is escaped.
 const LONGEST: u64 = 4 << 20;
+
+/// The most injections of one: each is judged by the command line's parser before the answer, and its report is kept.
+const MOST_INJECTIONS: usize = 2000;
+
+/// The most text that they may be asked for with, in bytes: several times what so many need. It is in the answer.
+const MOST_TEXT: usize = 1 << 20;
 
 /// A campaign that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,10 +30,25 @@ impl Order {
     /// The campaign that it comes to, which nobody has judged yet.
     ///
     /// # Errors
-    /// A sentence, where the text is no campaign.
+    /// A sentence, where the text is no campaign, or one that is longer than any that is taken here.
     pub fn campaign(&self) -> Result<Campaign, Vec<String>> {
         let plan = Plan::parse(&self.campaign).map_err(|problem| vec![problem])?;
-        Ok(Campaign::of(plan, self.seed))
+        // One more than are taken is enough to know.
+        let campaign = Campaign::to_at_most(plan, self.seed, MOST_INJECTIONS + 1);
+        if campaign.schedule.len() > MOST_INJECTIONS {
+            return Err(vec![format!(
+                "the campaign has more injections than are taken here, at most {MOST_INJECTIONS}: plan longer gaps, or several \
+                 campaigns"
+            )]);
+        }
+        let text: usize =
+            campaign.schedule.iter().flat_map(Scheduled::arguments).map(|word| word.len()).sum();
+        if text > MOST_TEXT {
+            return Err(vec![format!(
+                "its injections have {text} bytes of places and options together, and at most {MOST_TEXT} are taken here"
+            )]);
+        }
+        Ok(campaign)
     }
 
     /// Reads the line.
@@ -54,6 +75,33 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn problems(campaign: String) -> Vec<String> {
+        Order { campaign, seed: None }.campaign().map_or_else(|problems| problems, |_| Vec::new())
+    }
+
+    #[test]
+    fn a_campaign_of_very_many_injections_is_not_taken() {
+        let text = "duration = '1day'\n[[random]]\nkinds = [{ kind = 'pause' }]\nplaces = [{ target = 'shop' }]\n\
+                    mean_gap = '10s'\nduration = '100ms'\noverlap = true";
+        let told = problems(text.to_owned());
+        assert!(told[0].contains("at most 2000"), "{told:?}");
+        assert_eq!(problems(text.replace("10s", "60s")), Vec::<String>::new(), "1440 expected");
+    }
+
+    #[test]
+    fn a_campaign_of_very_much_text_is_not_taken() {
+        let text = |letters: usize| {
+            format!(
+                "duration = '1h'\n[[random]]\nkinds = [{{ kind = 'pause' }}]\nplaces = [{{ target = '{}' }}]\n\
+                 mean_gap = '10s'\nduration = '100ms'",
+                "x".repeat(letters)
+            )
+        };
+        assert_eq!(problems(text(100)), Vec::<String>::new());
+        let told = problems(text(10_000));
+        assert!(told[0].contains("places and options together"), "{told:?}");
+    }
 
     #[test]
     fn an_order_comes_back_and_leaves_what_follows() {

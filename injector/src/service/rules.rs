@@ -4,10 +4,14 @@
 
 use ballast_kernel::CgroupPath;
 
-use crate::campaign::{Scheduled, cli::Campaign};
+use crate::campaign::{
+    Scheduled,
+    cli::{Campaign, MOST_TOLD},
+};
 
-/// Injections in one campaign: each is judged by the command line's parser before the answer.
-const MOST_INJECTIONS: usize = 2000;
+/// Kinds that, beside a cgroup, keep to the processors that it may use. The others' loads there are in nobody's limits, and meet all
+/// who share the node's memory, caches and disks.
+const CONFINED_BESIDE: &[&str] = &["cpu"];
 
 /// Options of kinds that only say how the load is made.
 const OPTIONS: &[&str] = &[
@@ -26,22 +30,21 @@ const OPTIONS: &[&str] = &[
 /// Where may be injected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rules {
-    /// In and beside these cgroups, and all below them.
+    /// In these cgroups, and all below them; beside them with what is confined there.
     pub(super) targets: Vec<CgroupPath>,
-    /// On the node as a whole.
+    /// On the node as a whole, and beside those cgroups with anything.
     pub(super) whole_node: bool,
 }
 
 impl Rules {
-    /// Every problem of a campaign, a sentence each. To be asked before the command line's parser, which may read files.
+    /// What is wrong with a campaign, a sentence each, and of very many problems how many more there are. To be asked before the
+    /// command line's parser, which may read files.
     pub(super) fn problems(&self, campaign: &Campaign) -> Vec<String> {
-        if campaign.schedule.len() > MOST_INJECTIONS {
-            let injections = campaign.schedule.len();
-            return vec![format!(
-                "the campaign has {injections} injections, and at most {MOST_INJECTIONS} are taken here"
-            )];
-        }
-        campaign.schedule.iter().filter_map(|injection| self.problem(injection)).collect()
+        let mut problems = campaign.schedule.iter().filter_map(|injection| self.problem(injection));
+        let mut told: Vec<_> = problems.by_ref().take(MOST_TOLD).collect();
+        let more = problems.count();
+        told.extend((more > 0).then(|| format!("and {more} problems more")));
+        told
     }
 
     fn problem(&self, injection: &Scheduled) -> Option<String> {
@@ -57,6 +60,13 @@ impl Rules {
                 return told(format!(
                     "{cgroup} may not be injected into or beside here; what may be: {}",
                     self.in_words()
+                ));
+            }
+            (Some(cgroup), "beside") if !self.whole_node && !is_confined_beside(&injection.kind) => {
+                return told(format!(
+                    "beside {cgroup} only {} may be injected, which keeps to its processors; other loads meet its neighbours, and \
+                     take `whole_node`",
+                    CONFINED_BESIDE.join(", ")
                 ));
             }
             (None, "node") if !self.whole_node => {
@@ -87,10 +97,16 @@ impl Rules {
     }
 }
 
+fn is_confined_beside(kind: &str) -> bool {
+    CONFINED_BESIDE.contains(&kind)
+}
+
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
-    use crate::campaign::Plan;
+    use crate::{campaign::Plan, cli::Cli};
 
     fn campaign(text: &str) -> Campaign {
         Campaign::of(Plan::parse(text).unwrap(), None)
@@ -140,11 +156,32 @@ mod tests {
     }
 
     #[test]
-    fn a_campaign_of_very_many_injections_is_not_taken() {
-        let rules = Rules { targets: vec!["shop".parse().unwrap()], whole_node: false };
-        let text = "duration = '1day'\n[[random]]\nkinds = [{ kind = 'pause' }]\nplaces = [{ target = 'shop' }]\n\
-                    mean_gap = '10s'\nduration = '100ms'\noverlap = true";
-        let problems = rules.problems(&campaign(text));
-        assert!(problems[0].contains("at most 2000"), "{problems:?}");
+    fn not_every_problem_of_very_many_is_told() {
+        let injection = "[[injection]]\nat = '1s'\nduration = '2s'\nkind = 'pause'\nnode = true\n";
+        let told = |injections| {
+            let rules = Rules { targets: vec!["shop".parse().unwrap()], whole_node: false };
+            rules.problems(&campaign(&format!("duration = '1m'\n{}", injection.repeat(injections))))
+        };
+        assert_eq!(told(MOST_TOLD).len(), MOST_TOLD);
+        let many = told(500);
+        assert_eq!((many.len(), many[MOST_TOLD].as_str()), (MOST_TOLD + 1, "and 490 problems more"));
+    }
+
+    #[test]
+    fn what_is_not_confined_to_a_target_needs_the_whole_node() {
+        let beside = |kind: &str, whole_node| {
+            let rules = Rules { targets: vec!["shop".parse().unwrap()], whole_node };
+            let text = format!(
+                "duration = '1m'\n[[injection]]\nat = '1s'\nduration = '2s'\nkind = '{kind}'\nbeside = 'shop'"
+            );
+            rules.problems(&campaign(&text))
+        };
+        // A new kind is to be thought about: it is refused until somebody has.
+        let kinds: Vec<_> = Cli::command().get_subcommands().map(|kind| kind.get_name().to_owned()).collect();
+        let confined: Vec<_> = kinds.iter().filter(|kind| beside(kind, false).is_empty()).collect();
+        assert_eq!(confined, ["cpu"]);
+        let told = beside("memory", false);
+        assert!(told[0].contains("only cpu") && told[0].contains("`whole_node`"), "{told:?}");
+        assert_eq!(beside("memory", true), Vec::<String>::new());
     }
 }

@@ -19,7 +19,7 @@ use super::{
     metrics::Metrics,
     order::Order,
 };
-use crate::{error::InjectorError, process::own_program};
+use crate::{error::InjectorError, program};
 
 /// What every runner needs.
 #[derive(Debug, Clone)]
@@ -46,8 +46,8 @@ impl Runner {
     /// When it cannot be started or told.
     pub(super) async fn start(&self, order: &Order) -> Result<Started, InjectorError> {
         let failed = |source| InjectorError::Process { operation: "start a campaign", source };
-        let mut command = Command::from(own_program(&["campaign", "--order", "--json"].map(str::as_ref))?);
-        command.args(self.arguments.iter()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut command = Command::from(program::again());
+        command.args(["campaign", "--order", "--json"]).args(self.arguments.iter()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(failed(std::io::ErrorKind::BrokenPipe.into()));

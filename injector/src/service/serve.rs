@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, fs, io, sync::Arc, time::Duration};
 
+use ballast_api::with_causes;
 use ballast_gate::{
     Access,
     life::{self, Serving},
@@ -24,6 +25,7 @@ use crate::{
     console::{print_json, warn as tell},
     error::{ExitStatus, InjectorError},
     journal::Journal,
+    report::Log,
     restore::restore,
 };
 
@@ -48,6 +50,10 @@ pub fn run(
         Ok(access) => Arc::new(access),
         Err(problems) => return Ok(refused(&problems)),
     };
+    // Each injection opens it for itself: where none could, none is taken.
+    if let Err(error) = settings.judge.log.as_deref().map(Log::open).transpose() {
+        return Ok(refused(&[with_causes(&error)]));
+    }
     log_to_stderr();
     take_back(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -100,6 +106,7 @@ async fn serve(
     };
     let starter = Starter {
         rules: Arc::new(settings.rules),
+        judging: Arc::default(),
         arguments: Arc::new(settings.judge),
         runner,
         tasks: tasks.clone(),

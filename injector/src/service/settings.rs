@@ -31,10 +31,14 @@ pub struct ServeArgs {
     /// Address and port; port 0 takes a free one, and one that is not loopback needs tokens or a client CA
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7401")]
     listen: SocketAddr,
-    /// A cgroup that may be injected into and beside, with all below it; may be repeated
+    /// A cgroup that may be injected into, with all below it; may be repeated
+    ///
+    /// Beside it cpu may be injected: on the processors that it may use, where a neighbour who uses these too feels it.
     #[arg(long, value_name = "CGROUP", value_delimiter = ',')]
     targets: Vec<CgroupPath>,
     /// The node as a whole may be injected on, too
+    ///
+    /// And memory, disk, membw and llc beside the targets: their loads are in nobody's limits there, and meet everybody.
     #[arg(long)]
     whole_node: bool,
     /// Append the ground truth to this file, one JSON line for each injection

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ballast_api::{NodeError, injector::CampaignEnd, with_causes};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::{book::Lease, order::Order, rules::Rules, runner::Runner};
@@ -15,6 +15,8 @@ use crate::campaign::cli::{Campaign, CampaignArgs};
 #[derive(Clone)]
 pub(super) struct Starter {
     pub(super) rules: Arc<Rules>,
+    /// One order is judged at a time: a few kilobytes may come to very many command lines, of which none is kept.
+    pub(super) judging: Arc<Mutex<()>>,
     /// As a campaign's process will have them.
     pub(super) arguments: Arc<CampaignArgs>,
     pub(super) runner: Runner,
@@ -30,7 +32,12 @@ impl Starter {
     pub(super) async fn judge(&self, order: &Order) -> Result<Campaign, NodeError> {
         let (order, rules, arguments) = (order.clone(), Arc::clone(&self.rules), Arc::clone(&self.arguments));
         // Each injection is parsed as a command line: not on a thread that serves.
-        let judged = tokio::task::spawn_blocking(move || taken(&order, &rules, &arguments));
+        let alone = Arc::clone(&self.judging).lock_owned().await;
+        let judged = tokio::task::spawn_blocking(move || {
+            // Held here, not by the caller, who may go away in the midst.
+            let _alone = alone;
+            taken(&order, &rules, &arguments)
+        });
         let judged = judged.await.map_err(|error| NodeError::Internal { detail: error.to_string() })?;
         judged.map_err(|problems| NodeError::Invalid { problems })
     }

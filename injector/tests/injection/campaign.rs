@@ -3,13 +3,14 @@
 use std::{
     fs,
     process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
-    shared::{PROGRAM, signal},
+    shared::{PROGRAM, pause, signal},
     support::{Stage, await_true},
 };
 
@@ -28,7 +29,8 @@ fn plan(stage: &Stage, first_lasts: &str) -> String {
 
 fn campaign(stage: &Stage, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.arg("campaign").args(arguments).arg("--state-dir").arg(stage.state_dir()).stdout(Stdio::piped());
+    command.arg("campaign").args(arguments).arg("--state-dir").arg(stage.state_dir());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -72,6 +74,33 @@ fn what_is_planned_happens_and_is_the_ground_truth() {
     let labels: Vec<_> = truth.lines().map(label).collect();
     assert_eq!(sorted(labels), ["two#1", "two#2"]);
     assert_nothing_left(&stage);
+}
+
+#[test]
+fn one_that_is_cut_short_is_not_completed() {
+    let Some(mut stage) = Stage::set("campaign_cut_short") else { return };
+    stage.occupy("sleep", &["600"]);
+    let child = begin_a_long_one(&stage);
+    // The second one is over by then, as asked.
+    pause(Duration::from_secs(2));
+    signal(child.id(), Signal::SIGINT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    let last = lines(&output).pop().unwrap();
+    let counts = ["scheduled", "begun", "completed", "failed"].map(|key| last[key].as_u64().unwrap());
+    assert_eq!(counts, [2, 2, 1, 1], "{last}");
+    assert_nothing_left(&stage);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_told_before_anything_begins() {
+    let Some(stage) = Stage::set("campaign_log") else { return };
+    let output = campaign(&stage, &[&plan(&stage, "1s"), "--json", "--log", "/nowhere/truth.jsonl"]).output();
+    let output = output.unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{output:?}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("cannot open the log /nowhere/truth.jsonl"), "{errors}");
+    assert!(!stage.state_dir().exists(), "something was begun");
 }
 
 fn begin_a_long_one(stage: &Stage) -> Child {

@@ -75,6 +75,20 @@ fn a_busy_target_loses_its_share_to_the_load() {
 }
 
 #[test]
+fn what_is_achieved_is_told_each_second() {
+    let Some(stage) = Stage::set("live") else { return };
+    let output = stage.command("0.3", "2500ms", &["--live"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["started", "progress", "progress", "ended"], "{text}");
+    for (line, second) in lines[1..3].iter().zip([1.0, 2.0]) {
+        assert!((second..second + 1.0).contains(&number(&line["elapsed_seconds"])), "{line}");
+        assert!((number(&line["lately"]) - 0.3).abs() < TOLERANCE, "{line}");
+    }
+}
+
+#[test]
 fn the_ground_truth_is_appended_to_the_log() {
     let Some(stage) = Stage::set("log") else { return };
     let log = stage.folder.path().join("truth.jsonl");

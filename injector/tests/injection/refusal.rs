@@ -18,6 +18,7 @@ pub(crate) fn refused(command: &mut Command, code: i32, told: &str) {
 #[test]
 fn requests_out_of_range_are_bad_usage() {
     let Some(stage) = Stage::set("range") else { return };
+    let log = stage.folder.path().join("truth.jsonl");
     for (intensity, duration, more, told) in [
         ("0%", "1s", &[][..], "out of range"),
         ("10001%", "1s", &[], "out of range"),
@@ -30,8 +31,9 @@ fn requests_out_of_range_are_bad_usage() {
         ("50%", "1s", &["--threads", "0"], "not in 1..=1024"),
         ("50%", "1s", &["--frobnicate"], "--frobnicate"),
     ] {
-        refused(&mut stage.command(intensity, duration, more), 2, told);
+        refused(stage.command(intensity, duration, more).arg("--log").arg(&log), 2, told);
     }
+    assert!(!log.exists(), "the log of nothing");
     assert!(!stage.state_dir().exists(), "something was begun");
 }
 
@@ -47,6 +49,14 @@ fn an_unknown_target_is_named() {
     refused(&mut cpu("ballast-test-none/geo"), 3, "there is no cgroup \"ballast-test-none/geo\"");
     refused(&mut cpu("../etc"), 2, "not a cgroup path");
     refused(&mut cpu("/docker/x"), 2, "not a cgroup path");
+    let log = stage.folder.path().join("truth.jsonl");
+    refused(cpu("ballast-test-none").arg("--log").arg(&log), 3, "there is no cgroup");
+    assert!(!log.exists(), "the log of nothing");
+    refused(
+        cpu(stage.cgroup.path().as_str()).args(["--log", "/nowhere/x"]),
+        1,
+        "cannot open the log /nowhere/x",
+    );
     assert!(!stage.state_dir().exists(), "something was begun");
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use ballast_injector::clocks;
 use nix::sys::signal::Signal;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
 use crate::{
@@ -91,6 +92,14 @@ fn whatever_ends_the_campaign_ends_the_load() {
         }
         let (ended, told) = ended(child);
         assert_eq!(ended, code, "{asked:?}: {told:?}");
+        if asked != Some(Signal::SIGKILL) {
+            let last = told.last().unwrap();
+            assert_eq!(
+                (&last["completed"], &last["failed"]),
+                (&Value::from(0), &Value::from(1)),
+                "{asked:?}"
+            );
+        }
         // The load outlives a campaign that is killed for a moment, and writes its line last.
         await_true("it is in the ground truth", || !truth(folder.path()).is_empty());
         let sent = server.requests();
@@ -99,6 +108,78 @@ fn whatever_ends_the_campaign_ends_the_load() {
         let [line] = truth(folder.path()).try_into().unwrap();
         assert_eq!(line["ending"], "stdin_closed", "{asked:?}");
     }
+}
+
+/// Each injection is two open files of the campaign.
+#[test]
+fn one_that_cannot_be_started_is_told_and_those_that_run_are_waited_for() {
+    const ASKED: usize = 8;
+    let server = Server::start(|_, _| Reply::keep(OK));
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = campaign(folder.path(), &server, "1s");
+    let file = folder.path().join("campaign.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("at = \"0s\"", "at = \"500ms\"");
+    let (head, load) = text.split_at(text.find("[[injection]]").unwrap());
+    fs::write(&file, format!("{head}{}", load.repeat(ASKED))).unwrap();
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let few = Rlimit { current: Some(14), maximum: Some(4096) };
+    prlimit(Pid::from_raw(child.id().try_into().unwrap()), Resource::Nofile, few).unwrap();
+    // Open until it has ended.
+    let _stdin = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains(": cannot start an injection: Too many open files"), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ended = told.iter().filter(|line| line["ending"] == "completed").count();
+    let last = told.last().unwrap();
+    let counts = ["begun", "completed", "failed"].map(|key| usize::try_from(count(&last[key])).unwrap());
+    assert!((1..ASKED).contains(&ended), "{errors}");
+    assert_eq!(counts, [ended, ended, ASKED - ended], "{last}");
+}
+
+#[test]
+fn a_program_that_is_replaced_goes_on_as_it_is() {
+    let server = Server::start(|_, _| Reply::keep(OK));
+    // Where the program is, so that it can have a second name.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let installed = folder.path().join("installed");
+    fs::hard_link(PROGRAM, &installed).unwrap();
+    let as_it_was = campaign(folder.path(), &server, "300ms");
+    let file = folder.path().join("campaign.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("at = \"0s\"", "at = \"300ms\"");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(&installed);
+    command.args(as_it_was.get_args()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let child = command.spawn().unwrap();
+    fs::remove_file(&installed).unwrap();
+    let (code, told) = ended(child);
+    assert_eq!(code, Some(0), "{told:?}");
+    assert_eq!(told.last().unwrap()["completed"], 1, "{told:?}");
+}
+
+/// On a terminal, which `script` is for the program.
+#[test]
+fn one_progress_line_tells_what_is_achieved_at_the_moment() {
+    let server = Server::start(|_, _| Reply::keep(OK));
+    let folder = tempfile::tempdir().unwrap();
+    campaign(folder.path(), &server, "2500ms");
+    let (file, state) = (folder.path().join("campaign.toml"), folder.path().join("state"));
+    let asked =
+        format!("stty cols 120; '{PROGRAM}' campaign '{}' --state-dir '{}'", file.display(), state.display());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &asked, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());
+    let Ok(output) = terminal.output() else {
+        eprintln!("SKIPPED one_progress_line_tells_what_is_achieved_at_the_moment: there is no `script`");
+        return;
+    };
+    let drawn = String::from_utf8_lossy(&output.stdout);
+    let told: Vec<_> = drawn.split("#1 load ").skip(1).map(|rest| rest.split("/s").next()).collect();
+    let rates = told.iter().flatten().filter_map(|rate| rate.parse::<f64>().ok());
+    assert!(rates.filter(|rate| (100.0..300.0).contains(rate)).count() > 0, "{drawn}");
+    assert!(!drawn.contains(" left"), "the load draws a line of its own: {drawn}");
+    assert!(drawn.contains("1 of 1 injections begun, 1 completed"), "{drawn}");
 }
 
 fn await_true(what: &str, condition: impl Fn() -> bool) {

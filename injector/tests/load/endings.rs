@@ -100,6 +100,18 @@ fn json_lines_and_the_log_hold_the_ground_truth() {
 }
 
 #[test]
+fn a_rate_is_told_each_second() {
+    let server = Server::start(|_, _| Reply::keep(OK));
+    let arguments = "--rate 100 --gaps uniform --duration 2500ms --json --live";
+    let output = command(&server.url(), arguments).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["started", "progress", "progress", "ended"], "{text}");
+    assert!(lines[1..3].iter().all(|line| (50.0..150.0).contains(&number(&line["lately"]))), "{text}");
+}
+
+#[test]
 fn people_read_a_summary() {
     let server = Server::start(|_, _| Reply::keep(OK));
     let output = command(&server.url(), "--rate 100 --gaps uniform --duration 1100ms").output().unwrap();

@@ -75,6 +75,7 @@ async fn a_campaign_that_nobody_renews_ends() {
     }
     let state = over(&client, &id).await;
     assert_eq!(state.ended, Some(CampaignEnd::LeaseExpired), "{state:?}");
+    assert_eq!((state.begun, state.completed, state.failed), (1, 0, 1), "cut short: {state:?}");
     stage.assert_nothing_left().await;
     assert_eq!(client.injections(&id).await.unwrap()[0].report["ending"], "stdin_closed");
 }
@@ -87,14 +88,18 @@ async fn a_campaign_is_called_off() {
     let id = client.begin(&stage.order(LONG)).await.unwrap().state.unwrap().id;
     begun(&client, &id).await;
     client.end(&id).await.unwrap();
-    assert_eq!(over(&client, &id).await.ended, Some(CampaignEnd::Requested));
+    let state = over(&client, &id).await;
+    assert_eq!(state.ended, Some(CampaignEnd::Requested));
+    assert_eq!((state.begun, state.completed, state.failed), (1, 0, 1), "cut short: {state:?}");
     stage.assert_nothing_left().await;
     // And at any moment of its beginning.
     for milliseconds in [0, 0, 1, 3, 10, 30, 100] {
         let id = client.begin(&stage.order(LONG)).await.unwrap().state.unwrap().id;
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         client.end(&id).await.unwrap();
-        assert_eq!(over(&client, &id).await.ended, Some(CampaignEnd::Requested), "{milliseconds} ms");
+        let state = over(&client, &id).await;
+        assert_eq!(state.ended, Some(CampaignEnd::Requested), "{milliseconds} ms");
+        assert_eq!((state.completed, state.failed), (0, state.begun), "{milliseconds} ms");
     }
     stage.assert_nothing_left().await;
 }

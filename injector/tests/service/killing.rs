@@ -34,7 +34,9 @@ async fn a_killed_campaign_takes_its_injections_along_and_is_told() {
     let id = client.begin(&stage.order(KINDS[0])).await.unwrap().state.unwrap().id;
     begun(&client, &id).await;
     signal(campaign_of(&service), Signal::SIGKILL);
-    assert_eq!(over(&client, &id).await.ended, Some(CampaignEnd::Died));
+    let state = over(&client, &id).await;
+    assert_eq!(state.ended, Some(CampaignEnd::Died));
+    assert_eq!((state.begun, state.completed, state.failed), (1, 0, 1), "{state:?}");
     stage.assert_nothing_left().await;
 }
 

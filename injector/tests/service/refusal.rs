@@ -20,6 +20,7 @@ fn it_does_not_serve_unless_it_is_enabled_and_told_what_may_be_hurt() {
         (&["--enable", "--targets", "a", "--listen", "0.0.0.0:0"], "other machines"),
         (&["--enable", "--targets", "../a"], "../a"),
         (&["--enable", "--targets", "a", "--act-token-file", "/nowhere"], "/nowhere"),
+        (&["--enable", "--targets", "a", "--log", "/nowhere/truth"], "cannot open the log /nowhere/truth"),
     ] {
         let output = Command::new(PROGRAM).arg("serve").args(arguments).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -55,11 +56,18 @@ async fn what_may_not_be_asked_from_elsewhere_is_named() {
         campaign: good.campaign.replacen(from, to, 1),
         ..good.clone()
     };
+    let beside = stage
+        .order("duration = '1s'\nkind = 'memory'\nintensity = '1MiB'")
+        .campaign
+        .replace("target =", "beside =");
+    let beside = CampaignOrder { campaign: beside, ..good.clone() };
     let lease = |lease_seconds| CampaignOrder { lease_seconds, ..good.clone() };
     for (order, told) in [
         (text(stage.target(), "docker/x"), "docker/x may not be"),
         (text(stage.target(), &format!("{}/../x", stage.target())), "injection 1"),
         (text(&format!("target = '{}'", stage.target()), "node = true"), "the node as a whole"),
+        (beside, "`whole_node`"),
+        (text("name = 'test'", &format!("name = '{}'", "x".repeat(65))), "at most 64"),
         (text("'pause'", "'pause'\noptions = { log = '/etc/x' }"), "\"log\""),
         (text("'pause'", "'pause'\noptions = { 'threads=1 --log' = '/etc/x' }"), "injection 1"),
         (
