@@ -39,7 +39,7 @@ impl Machine {
             Ok((presence, swept)) => {
                 match swept {
                     None => {
-                        info!("another env-server limits networks here: what no journal knows of is left");
+                        info!("somebody else limits networks here: what no journal knows of is left");
                     }
                     Some(Ok(freed)) if freed.is_empty() => {}
                     Some(Ok(freed)) => {
