@@ -61,14 +61,24 @@ fn the_end_of_standard_input_ends_it_when_asked_for() {
 #[test]
 fn a_guard_ends_it_and_says_why() {
     let server = Server::start(|_, _| Reply::keep(OK));
-    // Nobody listens there any more.
-    let gone = Server::start(|_, _| Reply::keep(OK)).url();
-    let guard = format!("--probe {gone} --probe-within 1s --probe-misses 1");
+    // Well when it is asked before the load begins, and never again.
+    let failing = Server::start(|number, _| {
+        if number == 0 {
+            Reply::keep(OK)
+        } else {
+            Reply::close("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n")
+        }
+    });
+    let guard = format!("--probe {} --probe-within 1s --probe-misses 1", failing.url());
     let (code, report) = start(&server.url(), &format!("--rate 100 --duration 1m {guard}")).end();
     assert_eq!((code, report["ending"].as_str()), (Some(10), Some("guarded")), "{report}");
     assert!(report["guard"].as_str().unwrap().contains("missed"), "{report}");
-    let refused = command(&server.url(), "--rate 1 --duration 1s --min-memory 1e18B").output().unwrap();
-    assert_eq!(refused.status.code(), Some(9), "{refused:?}");
+    // Nobody listens there any more.
+    let gone = Server::start(|_, _| Reply::keep(OK)).url();
+    for guard in ["--min-memory 1e18B".to_owned(), format!("--probe {gone} --probe-within 1s")] {
+        let refused = command(&server.url(), &format!("--rate 1 --duration 1s {guard}")).output().unwrap();
+        assert_eq!(refused.status.code(), Some(9), "{refused:?}");
+    }
 }
 
 #[test]
