@@ -201,6 +201,26 @@ fn as_many_injections_as_are_allowed_are_judged_and_shown() {
     assert!((46_000..50_000).contains(&lines), "{lines}");
 }
 
+/// In a process of its own: what is freed of so much text stays with a test's, and others there measure what they hold.
+#[test]
+fn options_that_no_program_takes_are_a_problem_before_the_first_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("campaign.toml");
+    let header = format!("\"X: {}\",", "x".repeat(100 << 10));
+    for (options, told) in [
+        (format!("body = \"{}\"", "x".repeat(128 << 10)), "no program takes more than"),
+        (format!("header = [{}]", header.repeat(20)), "bytes together"),
+    ] {
+        let head = "duration = \"1m\"\n[[injection]]\nat = \"0s\"\nduration = \"1s\"\nkind = \"load\"\n";
+        let load = format!("url = \"http://127.0.0.1:8/\"\nintensity = \"5\"\noptions = {{ {options} }}\n");
+        fs::write(&file, format!("{head}{load}")).unwrap();
+        let output = Command::new(PROGRAM).arg("campaign").arg(&file).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(told) && errors.len() < 1000, "{told}: {errors}");
+    }
+}
+
 #[test]
 fn a_dry_run_shows_it_and_asks_nobody() {
     let server = Server::start(|_, _| Reply::keep(OK));

@@ -49,16 +49,10 @@ fn what_a_file_asks_for_is_judged_before_the_first_is_done() {
     assert_eq!(told_of(&format!("{load}intensity = \"5/s\"")), Ok(1));
     let pause = "kind = \"pause\"\ntarget = \"a\"\n";
     assert_eq!(told_of(pause), Ok(1));
-    let header = format!("\"X: {}\",", "x".repeat(100 << 10));
     for (injection, told) in [
         (format!("{pause}options = {{ label = \"x\" }}"), "--label"),
         (format!("{pause}options = {{ json = true }}"), "--json"),
         (format!("{pause}options = {{ state-dir = \"a\\u0000b\" }}"), "NUL"),
-        (
-            format!("{pause}options = {{ state-dir = \"{}\" }}", "x".repeat(128 << 10)),
-            "no program takes more than",
-        ),
-        (format!("{load}options = {{ header = [{}] }}", header.repeat(20)), "options have"),
         (load.to_owned(), "--rate"),
         (format!("{load}options = {{ trace = \"/nowhere/trace\" }}"), "cannot read the trace"),
         (format!("{load}intensity = \"5\"\noptions = {{ header = [\"a b: c\"] }}"), "letters, digits"),
