@@ -137,7 +137,10 @@ impl Journal {
         match (extension, locked) {
             (Some(DRAFT_EXTENSION), true) => Ok(None),
             (Some(DRAFT_EXTENSION), false) => {
-                ignore_missing(fs::remove_file(path)).map_err(failed("remove", path))?;
+                // Another may be there by now, which somebody writes.
+                if is_at(path, &file).map_err(failed("look at", path))? {
+                    ignore_missing(fs::remove_file(path)).map_err(failed("remove", path))?;
+                }
                 Ok(None)
             }
             (_, locked) => {
@@ -161,11 +164,17 @@ fn locked_draft(path: &Path) -> io::Result<File> {
     loop {
         let file = File::create_new(path)?;
         file.lock()?;
-        match fs::metadata(path) {
-            Ok(there) if there.ino() == file.metadata()?.ino() => return Ok(file),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        if is_at(path, &file)? {
+            return Ok(file);
         }
+    }
+}
+
+/// Whether what is at this path is that file.
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        there => Ok(there?.ino() == file.metadata()?.ino()),
     }
 }
 

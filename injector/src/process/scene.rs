@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::worker_handle::own_program;
 use crate::{
     error::InjectorError,
     journal::{Entry, EntryLock, Journal},
+    program,
     restore::clean_up,
 };
 
@@ -46,15 +46,10 @@ impl Scene {
 
     fn start_janitor(&self, at_most: Duration) -> Result<Child, InjectorError> {
         let seconds = at_most.as_secs().to_string();
-        let arguments = [
-            "janitor".as_ref(),
-            "--at-most".as_ref(),
-            seconds.as_ref(),
-            "--state-dir".as_ref(),
-            self.journal.folder().as_os_str(),
-            self.entry.id.as_str().as_ref(),
-        ];
-        own_program(&arguments)?
+        program::again()
+            .args(["janitor", "--at-most", &seconds, "--state-dir"])
+            .arg(self.journal.folder())
+            .arg(self.entry.id.as_str())
             // Who reads our standard output must see its end when we end.
             .stdout(Stdio::null())
             .spawn()

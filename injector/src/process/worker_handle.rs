@@ -3,10 +3,8 @@
 //! Must not know when any of that is due.
 
 use std::{
-    ffi::OsStr,
     io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ExitStatus, Stdio},
     sync::mpsc::Sender,
     thread,
     time::Duration,
@@ -20,19 +18,11 @@ use super::{
     messages::{Go, Message, Order, Reading, send},
     sources::Event,
 };
-use crate::{clocks, console::warn, error::InjectorError};
+use crate::{clocks, console::warn, error::InjectorError, program};
 
 /// How long a killed worker is waited for without a word. The kernel lets go of it when the requests that it has made to a
 /// disk are done, throttled ones too; the report need not wait for that, and who cleans up does.
 const DEATH: Duration = Duration::from_millis(500);
-
-/// This program as a child of its own: reading a pipe, and out of reach of the terminal's Ctrl-C.
-pub(crate) fn own_program(arguments: &[&OsStr]) -> Result<Command, InjectorError> {
-    let failed = |source| InjectorError::Process { operation: "find this program's own file", source };
-    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-    command.args(arguments).stdin(Stdio::piped()).process_group(0);
-    Ok(command)
-}
 
 /// A worker process; killed when dropped, and waited for, within bounds.
 #[derive(Debug)]
@@ -45,8 +35,8 @@ pub(super) struct WorkerHandle {
 impl WorkerHandle {
     /// Starts a worker. What it says, and its end, become events.
     pub(super) fn spawn(events: Sender<Event>) -> Result<Self, InjectorError> {
-        let mut command = own_program(&["worker".as_ref()])?;
-        let mut child = command
+        let mut child = program::again()
+            .arg("worker")
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|source| InjectorError::Process { operation: "start the worker", source })?;
