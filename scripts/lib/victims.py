@@ -42,7 +42,7 @@ def chased_bytes():
         print("llc: this machine hides its caches", file=sys.stderr)
         sys.exit(MISSING)
     *_, own, shared = (sizes[level] for level in sorted(sizes))
-    return min(3 * own, shared // 3)
+    return min(7 * own // 2, shared // 3)
 
 
 class Scene(NamedTuple):
