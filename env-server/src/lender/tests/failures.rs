@@ -87,8 +87,8 @@ fn a_baseline_that_cannot_be_restored_is_tried_again_with_growing_pauses() {
     assert_eq!(machine.quota("p/a"), "-1");
 }
 
-#[test]
-fn what_came_back_in_part_is_nobody_elses_doing() {
+/// Lent the CPU and the disk of `b`, of which the disk does not come back.
+fn whose_disk_stays_lent() -> (FakeMachine, Lender) {
     let machine = two();
     machine.put_disk("p/b", ReadWrite { read: None, write: Some(9000) });
     let mut lender = open(&machine, START);
@@ -97,6 +97,12 @@ fn what_came_back_in_part_is_nobody_elses_doing() {
     let change = LimitChange { container: name("b"), limits };
     lender.apply(&Plan { changes: vec![change], ..plan(1, &[]) }, START).unwrap();
     machine.refuse_disk_writes("p/b");
+    (machine, lender)
+}
+
+#[test]
+fn what_came_back_in_part_is_nobody_elses_doing() {
+    let (machine, mut lender) = whose_disk_stays_lent();
     let end = Duration::from_secs(10);
     lender.expire(end);
     assert_eq!((machine.quota("p/b").as_str(), lender.loans()), ("50000", 1));
@@ -109,14 +115,7 @@ fn what_came_back_in_part_is_nobody_elses_doing() {
 
 #[test]
 fn what_is_back_is_whoever_sets_it_who_owns_it() {
-    let machine = two();
-    machine.put_disk("p/b", ReadWrite { read: None, write: Some(9000) });
-    let mut lender = open(&machine, START);
-    let disk = Some(ReadWrite { read: Limit::Max, write: Limit::Max });
-    let limits = Limits { disk, ..Limits::of_cpu(cores(0.3)) };
-    let change = LimitChange { container: name("b"), limits };
-    lender.apply(&Plan { changes: vec![change], ..plan(1, &[]) }, START).unwrap();
-    machine.refuse_disk_writes("p/b");
+    let (machine, mut lender) = whose_disk_stays_lent();
     lender.expire(Duration::from_secs(10));
     assert_eq!((machine.quota("p/b").as_str(), lender.loans()), ("50000", 1));
     let journalled = Journal::new(&machine.state_dir(), "boot").load().unwrap().remove(0);
