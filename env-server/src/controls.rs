@@ -5,15 +5,16 @@
 mod caches;
 mod give_back;
 mod problems;
+mod reading;
 
 use std::collections::BTreeMap;
 
-use ballast_api::{BitsPerSecond, EgressIngress, Limit, Limits, PerResource, with_causes};
+use ballast_api::{EgressIngress, Limit, Limits, PerResource, with_causes};
 use ballast_kernel::{
     AncestorQuotas, CgroupPath, CpuBandwidth, CpuControl, CpuCounters, DeviceNumber, DiskControl,
     DiskCounters, DiskLimits, DiskTraffic, Hierarchy, Interface, KernelError, NetworkControl,
-    network::{Host, NetworkCounters},
-    resctrl::{self, InForce, ResctrlControl, ResctrlLimits},
+    network::{Host, NetworkCounters, NetworkLimit},
+    resctrl::{self, ResctrlControl, ResctrlLimits},
 };
 use problems::in_range;
 pub(crate) use problems::why_not;
@@ -23,6 +24,7 @@ pub use caches::ShutResctrl;
 use caches::caches_among;
 pub(crate) use caches::{of_both_caches, of_caches, without_caches};
 pub use give_back::GivenBack;
+pub use reading::Reading;
 
 /// What of the machine a container's limits are written to, beside its cgroup. A loan remembers it: limits go back to
 /// where they came from.
@@ -50,50 +52,7 @@ pub struct Counters {
     pub caches: Option<resctrl::Counters>,
 }
 
-/// Limits as read, and why those that are missing cannot be read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
-    cpu: Option<CpuBandwidth>,
-    disk: Option<DiskLimits>,
-    network: Option<NetworkLimits>,
-    caches: Option<InForce>,
-    /// What is in force.
-    pub limits: Limits,
-    /// For resources that have a control, and failed.
-    pub failed: PerResource<String>,
-}
-
-impl Reading {
-    /// Those limits that are as Ballast itself wrote them, though the container may have been lent others: it shares a
-    /// resctrl group, whose limits follow the needs of all its members.
-    #[must_use]
-    pub fn arranged(&self) -> Limits {
-        match &self.caches {
-            Some(caches) if caches.disturbed.is_none() => of_caches(&caches.limits),
-            _ => Limits::default(),
-        }
-    }
-
-    /// What somebody else has made of the container's resctrl group, in resctrl's words, with the limits that this comes to.
-    #[must_use]
-    pub fn disturbed(&self) -> Option<(&str, Limits)> {
-        let caches = self.caches.as_ref()?;
-        Some((caches.disturbed.as_deref()?, of_caches(&caches.limits)))
-    }
-
-    /// Why limits of resctrl do not hold for all tasks of the container.
-    #[must_use]
-    pub fn astray(&self) -> PerResource<String> {
-        let astray = self.caches.as_ref().and_then(|caches| caches.astray.as_deref());
-        astray.map(of_both_caches).unwrap_or_default()
-    }
-
-    /// What the kernel saves of the CPU's quota. It is no limit that is lent, but is held down by one.
-    #[must_use]
-    pub fn cpu_burst_us(&self) -> Option<u64> {
-        self.cpu.and_then(CpuBandwidth::burst_us)
-    }
-}
+type NetworkLimits = EgressIngress<NetworkLimit>;
 
 /// The controls of one container.
 #[derive(Debug, Clone)]
@@ -107,8 +66,6 @@ pub struct Controls {
     caches: Option<ResctrlControl>,
     shut: Option<ShutResctrl>,
 }
-
-type NetworkLimits = EgressIngress<Limit<BitsPerSecond>>;
 
 impl Controls {
     /// Those of the container at `path`, which need not exist yet. `caches` where the machine has resctrl, else what is there
@@ -149,12 +106,13 @@ impl Controls {
         };
         let disk = self.disk.as_ref().map(DiskControl::limits).transpose();
         let disk = disk.map_err(|error| failed.disk = Some(why_not(&self.hierarchy, &error))).ok().flatten();
-        let network = self.network.as_ref().map(NetworkControl::limit).transpose();
+        let network = self.network.as_ref().map(NetworkControl::in_force).transpose();
         let network = network.map_err(|error| failed.network = Some(with_causes(&error))).ok().flatten();
         let caches = self.caches.as_ref().map(ResctrlControl::in_force).transpose();
         let caches = caches.map_err(|error| failed = of_both_caches(&with_causes(&error)).or(failed.clone()));
         let caches = caches.ok().flatten();
-        let limits = Limits { network, ..disk.as_ref().map(of_disk).unwrap_or_default() };
+        let limits = disk.as_ref().map(of_disk).unwrap_or_default();
+        let limits = limits.or(network.map(of_network).unwrap_or_default());
         let limits = limits.or(caches.as_ref().map(|caches| of_caches(&caches.limits)).unwrap_or_default());
         let limits = Limits { cpu: cpu.map(CpuBandwidth::limit), ..limits };
         Ok(Reading { cpu, disk, network, caches, limits, failed })
@@ -187,7 +145,7 @@ impl Controls {
             rounded = rounded.or(disk.as_ref().map(of_disk).unwrap_or_default());
         }
         if let Some((control, _, asked)) = self.network_change(before, limits) {
-            rounded.network = in_range(control.rounded(asked), problems)?;
+            rounded.network = in_range(control.rounded(asked.map(|way| way.limit)), problems)?;
         }
         if let Some((control, asked)) = self.order(before, limits) {
             let caches = in_range(control.rounded(asked), problems)?;
@@ -217,7 +175,8 @@ impl Controls {
             in_force = in_force.or(of_disk(&control.change(before, &asked)?));
         }
         if let Some((control, before, asked)) = self.network_change(before, limits) {
-            in_force.network = Some(if asked == before { before } else { control.set_limit(asked)? });
+            let now = if asked == before { before } else { control.put_in_force(asked)? };
+            in_force = in_force.or(of_network(now));
         }
         Ok(in_force.among(limits))
     }
@@ -281,7 +240,7 @@ impl Controls {
         before: &Reading,
         limits: &Limits,
     ) -> Option<(&NetworkControl, NetworkLimits, NetworkLimits)> {
-        Some((self.network.as_ref()?, before.network?, limits.network?))
+        Some((self.network.as_ref()?, before.network?, limits.network?.map(NetworkLimit::lent)))
     }
 }
 
@@ -290,6 +249,10 @@ fn disk_limits(limits: &Limits, now: &DiskLimits) -> DiskLimits {
         bytes: limits.disk.unwrap_or(now.bytes),
         operations: limits.disk_operations.unwrap_or(now.operations),
     }
+}
+
+fn of_network(network: NetworkLimits) -> Limits {
+    Limits { network: Some(network.map(|way| way.limit)), ..Limits::default() }
 }
 
 fn of_disk(disk: &DiskLimits) -> Limits {

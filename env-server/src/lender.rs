@@ -133,7 +133,10 @@ impl Lender {
     fn state(&self, name: &ContainerName, of: &Container, reading: Reading, now: Duration) -> ContainerState {
         let loan = self.loans.get(&of.place);
         let rates = of.history.rates();
-        let (astray, Reading { limits, failed, .. }) = (reading.astray(), reading);
+        let (astray, injected) = (reading.astray(), reading.injected());
+        let Reading { limits, failed, .. } = reading;
+        // What an injection has put in force is nobody's own.
+        let own = limits.without(&injected);
         ContainerState {
             name: name.clone(),
             source: of.about.source,
@@ -142,9 +145,9 @@ impl Lender {
             throttling: rates.as_ref().and_then(|rates| rates.throttling),
             unmeasured: rates.map(|rates| rates.unmeasured).unwrap_or_default(),
             limits,
-            baseline: loan.map_or(limits, |loan| loan.baseline.or(limits)),
+            baseline: loan.map_or(own, |loan| loan.baseline.or(own)),
             missing: failed.or(of.missing.clone()),
-            drift: of.hold.told(now).or(astray),
+            drift: of.hold.told(now).or(astray).or(drift::told_of_injection(&injected)),
             sampled_at_unix_nanos: of.history.last().map_or_else(
                 // The first sample failed: nothing is known yet.
                 || self.means.clock.now(),

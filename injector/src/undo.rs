@@ -5,7 +5,7 @@
 use ballast_api::{BitsPerSecond, EgressIngress, Limit};
 use ballast_kernel::{
     CgroupPath, CgroupTree, Freezer, Hierarchy, Interface, KernelError, NetworkControl,
-    network::{self, Detour, Netem, VethEnd},
+    network::{self, Detour, Netem, NetworkLimit, VethEnd},
 };
 use serde::{Deserialize, Serialize};
 
@@ -117,17 +117,18 @@ fn limit(whole: Option<u64>) -> Limit<BitsPerSecond> {
 /// In the namespace of the interface.
 fn restore_limits(interface: Interface, ours: WholeLimits, before: WholeLimits) -> Result<(), KernelError> {
     let control = NetworkControl::new(interface);
-    let now = match control.limit() {
+    let now = match control.in_force() {
         Ok(now) => now,
         // The kernel removed the veth and all that was at it, but not the ifb device that a limit of egress needs.
         Err(error) if error.is_gone() => return network::sweep_of(interface).map(drop),
         Err(error) => return Err(error),
     };
-    let way = |now, ours: Option<u64>, before| {
-        if ours.is_some() && whole(now) == ours { limit(before) } else { now }
+    let way = |now: NetworkLimit, ours: Option<u64>, before| {
+        let is_ours = now.is_injected && ours.is_some() && whole(now.limit) == ours;
+        if is_ours { NetworkLimit::lent(limit(before)) } else { now }
     };
     // Also where that is what is in force: it takes away what an injection left that was killed in the midst of setting it.
-    let restored = control.set_limit(EgressIngress {
+    let restored = control.put_in_force(EgressIngress {
         egress: way(now.egress, ours.0.egress, before.0.egress),
         ingress: way(now.ingress, ours.0.ingress, before.0.ingress),
     });

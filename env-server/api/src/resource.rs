@@ -157,6 +157,13 @@ pub struct EgressIngress<T> {
     pub ingress: T,
 }
 
+impl<T> EgressIngress<T> {
+    /// The same of both directions.
+    pub fn map<U>(self, mut of: impl FnMut(T) -> U) -> EgressIngress<U> {
+        EgressIngress { egress: of(self.egress), ingress: of(self.ingress) }
+    }
+}
+
 /// So much of each resource: a usage (a rate over an interval) or a node's capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

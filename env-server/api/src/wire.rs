@@ -80,13 +80,13 @@ pub struct ContainerState {
     pub unmeasured: PerResource<String>,
     /// The limits in force, as the kernel reads back.
     pub limits: Limits,
-    /// The limits found before Ballast acted.
+    /// The limits found before Ballast acted. Absent where nothing is lent and an injection holds what is in force for a while.
     pub baseline: Limits,
     /// Why this container cannot be limited in a resource that its node controls, a sentence for people each.
     #[serde(default)]
     pub missing: PerResource<String>,
-    /// Which resources are left alone for now, because somebody else changed their limits while they were lent; a
-    /// sentence for people each.
+    /// Which resources are left alone for now, because somebody else changed their limits while they were lent, or because an
+    /// injection holds them; a sentence for people each.
     #[serde(default)]
     pub drift: PerResource<String>,
     /// When the sample was taken.
@@ -179,7 +179,7 @@ pub struct AppliedLimits {
     pub requested: Limits,
     /// What was in force before.
     pub before: Limits,
-    /// What is in force, after the hardware's rounding: only the resources that were asked for. One that has drifted
+    /// What is in force, after the hardware's rounding: only the resources that were asked for. One that is left alone
     /// ([`ContainerState::drift`]) is as it was found.
     pub applied: Limits,
     /// Containers with which this one has its limits of cache and memory bandwidth together, because the hardware has

@@ -150,7 +150,7 @@ fn look_up(
     let rounded = container.controls.rounded(&before, limits, ancestors, &mut found);
     let target = rounded.map_err(|error| internal(&error))?;
     problems.extend(found.iter().map(|problem| format!("{name}: {problem}")));
-    let held = container.hold.at(now);
+    let held = container.hold.at(now).or(before.injected());
     Ok(Ok(found.is_empty().then(|| Change {
         name: name.clone(),
         place: container.place.clone(),

@@ -1,5 +1,5 @@
 //! Limits that somebody else changed while they were lent (a person, kubelet, systemd's daemon-reload): noticed, told, and
-//! left to them for a while.
+//! left to them for a while. And those that an injection holds: they come back by themselves.
 //!
 //! Writes no limit: what was found is the container's own from then on. What a lent quota has held down of the burst
 //! comes back as far as theirs allows.
@@ -59,6 +59,14 @@ impl Hold {
     }
 }
 
+/// What an injection holds, told to people.
+pub(super) fn told_of_injection(injected: &Limits) -> PerResource<String> {
+    PerResource::from_fn(|resource| {
+        let is_injected = injected.named().any(|named: Resource| named == resource);
+        is_injected.then(|| format!("an injection set {injected}; it is left alone until that ends"))
+    })
+}
+
 impl Lender {
     /// Reads what is in force where something is lent, and compares.
     pub(super) fn notice_drift_of(&mut self, place: &Place, now: Duration) {
@@ -71,13 +79,14 @@ impl Lender {
     }
 
     /// Compares what is in force with what is lent. What differs is lent no longer: but for a resctrl group, which is Ballast's
-    /// own and goes with the loan, whoever changed it.
+    /// own and goes with the loan, whoever changed it; and but for what an injection holds for a while, after which what is lent
+    /// is in force again.
     pub(super) fn notice_drift(&mut self, place: &Place, reading: &Reading, now: Duration) {
         let Some(loan) = self.loans.get_mut(place) else { return };
         loan.lent = reading.arranged().among(&loan.lent).or(loan.lent);
         let container = self.containers.values_mut().find(|container| container.place == *place);
         let of_group = container.map(|container| container.hold.news_of_group(reading)).unwrap_or_default();
-        let found = of_group.or(reading.limits.differing(&loan.lent));
+        let found = of_group.or(reading.limits.without(&reading.injected()).differing(&loan.lent));
         if found == Limits::default() {
             return;
         }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ballast_kernel::network::{self, Presence};
+use ballast_api::{EgressIngress, Limit};
+use ballast_kernel::network::{self, NetworkLimit, Presence};
 
 use crate::{
     stage::{FOREVER, assert_completed, end, mbits, on_a_host, run},
@@ -91,13 +92,42 @@ fn a_limit_that_was_changed_meanwhile_stays() {
     on_a_host("changed", |scene| {
         let before = scene.dump();
         let running = scene.start("net-bandwidth --intensity 10Mbit/s", "4s");
-        scene.control().set_limit(mbits(30.0, 10.0)).unwrap();
+        let ours = scene.control().in_force().unwrap();
+        let egress = NetworkLimit::lent(mbits(30.0, 0.0).egress);
+        scene.control().put_in_force(EgressIngress { egress, ..ours }).unwrap();
         let ended = running.end();
         assert_eq!(ended.code, Some(0));
         // Half of the dose, for one of the two ways, as soon as it was changed.
         assert!(ended.report["achieved"].as_f64().unwrap() < 9e6, "{}", ended.report);
         assert_eq!(scene.control().limit().unwrap(), mbits(30.0, 0.0));
         scene.control().set_limit(mbits(0.0, 0.0)).unwrap();
+        scene.assert_same(&before);
+    });
+}
+
+#[test]
+fn the_same_limit_is_not_ours_any_more_once_somebody_lends_it() {
+    on_a_host("same", |scene| {
+        let before = scene.dump();
+        let running = scene.start("net-bandwidth --intensity 10Mbit/s", "2s");
+        scene.control().set_limit(mbits(10.0, 10.0)).unwrap();
+        let ended = running.end();
+        assert!(ended.report["achieved"].as_f64().unwrap() < 9e6, "{}", ended.report);
+        assert_eq!(scene.control().limit().unwrap(), mbits(10.0, 10.0));
+        scene.control().set_limit(mbits(0.0, 0.0)).unwrap();
+        scene.assert_same(&before);
+    });
+}
+
+#[test]
+fn what_an_injection_has_left_is_not_taken_for_the_targets_own() {
+    on_a_host("leftover", |scene| {
+        let left = NetworkLimit::injected(mbits(5.0, 0.0).egress);
+        let free = NetworkLimit::lent(Limit::Max);
+        scene.control().put_in_force(EgressIngress { egress: left, ingress: free }).unwrap();
+        let before = scene.dump();
+        let (code, said) = scene.refused("net-bandwidth --intensity 1Mbit/s");
+        assert!(code == Some(9) && said.contains("ballast-injector restore"), "{said}");
         scene.assert_same(&before);
     });
 }

@@ -8,20 +8,17 @@ use tracing::warn;
 use super::{
     counters::{self, NetworkCounters},
     found::{Found, Ifb},
+    hold::{Hold, Holds, NetworkLimit},
     hook::ENTRY,
     host::{Connection, Host},
     htb,
     interface::Interface,
     links::{self, DEFAULT_QUEUE_LENGTH, Link},
     netlink::Netlink,
-    rate::Rate,
     redirect,
     shaper::{self, Place},
 };
 use crate::error::KernelError;
-
-type Limits = EgressIngress<Limit<BitsPerSecond>>;
-type Rates = EgressIngress<Option<Rate>>;
 
 /// The host side of one container's veth. All calls must be made in the network namespace that the interface was found in.
 #[derive(Debug, Clone)]
@@ -65,7 +62,15 @@ impl NetworkControl {
     /// # Errors
     /// When the interface is gone.
     pub fn limit(&self) -> Result<EgressIngress<Limit<BitsPerSecond>>, KernelError> {
-        Ok(self.found()?.limits())
+        Ok(self.in_force()?.map(|way| way.limit))
+    }
+
+    /// Reads the limits of Ballast in force, and which of them an injection has put there.
+    ///
+    /// # Errors
+    /// When the interface is gone.
+    pub fn in_force(&self) -> Result<EgressIngress<NetworkLimit>, KernelError> {
+        Ok(self.found()?.holds().map(NetworkLimit::of))
     }
 
     /// What stands in the way of a limit now, for each direction; absent where one can be set.
@@ -85,8 +90,20 @@ impl NetworkControl {
         &self,
         limit: EgressIngress<Limit<BitsPerSecond>>,
     ) -> Result<EgressIngress<Limit<BitsPerSecond>>, KernelError> {
-        let Rates { egress, ingress } = checked(&self.found()?, limit)?;
-        Ok(EgressIngress { egress: Rate::limit(egress), ingress: Rate::limit(ingress) })
+        let holds = checked(&self.found()?, limit.map(NetworkLimit::lent))?;
+        Ok(holds.map(|hold| NetworkLimit::of(hold).limit))
+    }
+
+    /// Writes a lender's limits and answers what is in force then: see [`Self::put_in_force`]. An injection that held the same
+    /// way is over.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_limit(
+        &self,
+        limit: EgressIngress<Limit<BitsPerSecond>>,
+    ) -> Result<EgressIngress<Limit<BitsPerSecond>>, KernelError> {
+        Ok(self.put_in_force(limit.map(NetworkLimit::lent))?.map(|way| way.limit))
     }
 
     /// Writes both limits and answers what is in force then, as the kernel tells it. A limit counts frames with their link
@@ -98,29 +115,29 @@ impl NetworkControl {
     /// # Errors
     /// [`KernelError::RateTooSmall`] or [`KernelError::NotOurs`] before anything is written; others when the kernel
     /// refuses: then the limits before are in force again.
-    pub fn set_limit(
+    pub fn put_in_force(
         &self,
-        limit: EgressIngress<Limit<BitsPerSecond>>,
-    ) -> Result<EgressIngress<Limit<BitsPerSecond>>, KernelError> {
+        limits: EgressIngress<NetworkLimit>,
+    ) -> Result<EgressIngress<NetworkLimit>, KernelError> {
         self.host.with(|host| {
             let found = host.found(self.interface)?;
-            let rates = checked(&found, limit)?;
-            if found.is_exactly(rates) {
-                return Ok(found.limits());
+            let holds = checked(&found, limits)?;
+            if found.is_exactly(holds) {
+                return Ok(holds.map(NetworkLimit::of));
             }
-            let before = found.rates();
+            let before = found.holds();
             // Whatever happens meanwhile, what was there is not there any more.
             host.forget(self.interface);
-            let written = if found.limits_the_ways_of(rates) {
-                change(host, self.interface, found, rates)
+            let written = if found.limits_the_ways_of(holds) {
+                change(host, self.interface, found, holds)
             } else {
-                write(&host.netlink, &found, rates)
+                write(&host.netlink, &found, holds)
             };
             if let Err(error) = written {
                 self.take_back(host, before);
                 return Err(error);
             }
-            Ok(host.found(self.interface)?.limits())
+            Ok(host.found(self.interface)?.holds().map(NetworkLimit::of))
         })
     }
 
@@ -129,7 +146,7 @@ impl NetworkControl {
     }
 
     /// After a failure: puts in force what was before it. What cannot be, the next call repairs.
-    fn take_back(&self, host: &mut Connection, before: Rates) {
+    fn take_back(&self, host: &mut Connection, before: Holds) {
         let taken_back = host.found(self.interface).and_then(|found| write(&host.netlink, &found, before));
         host.forget(self.interface);
         if let Err(error) = taken_back
@@ -144,63 +161,63 @@ impl NetworkControl {
 /// Removes all of Ballast from a link, and answers whether there was anything.
 pub(super) fn free(netlink: &Netlink, link: Link) -> Result<bool, KernelError> {
     let found = Found::on(netlink, link)?;
-    let none = Rates { egress: None, ingress: None };
+    let none = Holds { egress: None, ingress: None };
     if found.is_exactly(none) {
         return Ok(false);
     }
     write(netlink, &found, none).map(|()| true)
 }
 
-/// Changes rates where all else is there already. What the kernel answers is what is in force: it need not be looked at.
+/// Changes holds where all else is there already. What the kernel answers is what is in force: it need not be looked at.
 fn change(
     host: &mut Connection,
     interface: Interface,
     mut found: Found,
-    rates: Rates,
+    holds: Holds,
 ) -> Result<(), KernelError> {
     let EgressIngress { egress, ingress } = found.shapers();
-    let pairs = [egress.zip(rates.egress), ingress.zip(rates.ingress)];
-    let shapers = pairs.into_iter().flatten().map(|((link, shaper), rate)| (link, shaper, rate));
+    let pairs = [egress.zip(holds.egress), ingress.zip(holds.ingress)];
+    let shapers = pairs.into_iter().flatten().map(|((link, shaper), hold)| (link, shaper, hold));
     if shaper::change(&host.netlink, shapers.collect())? {
         host.remember(interface, found);
     }
     Ok(())
 }
 
-/// The rates for `limit`, if they may be set.
-fn checked(found: &Found, limit: Limits) -> Result<Rates, KernelError> {
-    let rate = |limit: Limit<BitsPerSecond>| {
-        Rate::of(limit).map_err(|smallest| KernelError::RateTooSmall {
+/// How the kernel is to hold `limits`, if they may be set.
+fn checked(found: &Found, limits: EgressIngress<NetworkLimit>) -> Result<Holds, KernelError> {
+    let hold = |way: NetworkLimit| {
+        way.hold().map_err(|smallest| KernelError::RateTooSmall {
             object: found.link.to_string(),
-            asked: limit.or(BitsPerSecond::ZERO),
+            asked: way.limit.or(BitsPerSecond::ZERO),
             smallest,
         })
     };
-    let rates = EgressIngress { egress: rate(limit.egress)?, ingress: rate(limit.ingress)? };
+    let holds = Holds { egress: hold(limits.egress)?, ingress: hold(limits.ingress)? };
     let obstacles = found.obstacles();
-    let in_the_way = obstacles.egress.filter(|_| rates.egress.is_some());
-    match in_the_way.or(obstacles.ingress.filter(|_| rates.ingress.is_some())) {
+    let in_the_way = obstacles.egress.filter(|_| holds.egress.is_some());
+    match in_the_way.or(obstacles.ingress.filter(|_| holds.ingress.is_some())) {
         Some(obstacle) => Err(obstacle),
-        None => Ok(rates),
+        None => Ok(holds),
     }
 }
 
 /// Each step leaves a state that this can go on from. What is set comes before what is removed: whenever something of
 /// Ballast is there that the kernel gave the veth a queue length for, an HTB remembers the one before.
-fn write(netlink: &Netlink, found: &Found, rates: Rates) -> Result<(), KernelError> {
-    if let Some(rate) = rates.ingress {
-        shaper::set(netlink, &found.link, &found.root, found.memory(), rate)?;
+fn write(netlink: &Netlink, found: &Found, holds: Holds) -> Result<(), KernelError> {
+    if let Some(hold) = holds.ingress {
+        shaper::set(netlink, &found.link, &found.root, found.memory(), hold)?;
     }
-    if let Some(rate) = rates.egress {
-        limit_egress(netlink, found, rate)?;
+    if let Some(hold) = holds.egress {
+        limit_egress(netlink, found, hold)?;
     }
-    if rates == (Rates { egress: None, ingress: None }) {
+    if holds == (Holds { egress: None, ingress: None }) {
         restore_queue_length(netlink, found)?;
     }
-    if rates.egress.is_none() {
+    if holds.egress.is_none() {
         free_egress(netlink, found)?;
     }
-    if rates.ingress.is_none() && found.root.ours().is_some() {
+    if holds.ingress.is_none() && found.root.ours().is_some() {
         netlink.act(&htb::remove_qdisc(&found.link))?;
     }
     Ok(())
@@ -215,12 +232,12 @@ fn restore_queue_length(netlink: &Netlink, found: &Found) -> Result<(), KernelEr
 }
 
 /// The redirection comes last: no frame ever goes into an ifb that does not send it on.
-fn limit_egress(netlink: &Netlink, found: &Found, rate: Rate) -> Result<(), KernelError> {
+fn limit_egress(netlink: &Netlink, found: &Found, hold: Hold) -> Result<(), KernelError> {
     let ifb = ifb(netlink, found)?;
     if !ifb.link.up {
         netlink.act(&links::set_up(&ifb.link))?;
     }
-    shaper::set(netlink, &ifb.link, &ifb.root, found.memory(), rate)?;
+    shaper::set(netlink, &ifb.link, &ifb.root, found.memory(), hold)?;
     if found.entry.ours().is_none() {
         netlink.act(&ENTRY.add_qdisc(&found.link))?;
     }

@@ -4,16 +4,16 @@
 
 use std::io;
 
-use ballast_api::{BitsPerSecond, EgressIngress, Limit};
+use ballast_api::EgressIngress;
 use nix::errno::Errno;
 
 use super::{
+    hold::Holds,
     hook::ENTRY,
     htb::Qdisc,
     interface::Interface,
     links::{self, Link},
     netlink::Netlink,
-    rate::Rate,
     redirect,
     shaper::{self, Place, Shaper},
 };
@@ -83,32 +83,27 @@ impl Found {
     }
 
     /// What is in force.
-    pub(super) fn rates(&self) -> EgressIngress<Option<Rate>> {
+    pub(super) fn holds(&self) -> Holds {
         let ifb = self.ifb.ours().filter(|ifb| ifb.fed && ifb.link.up);
         EgressIngress {
-            egress: ifb.and_then(|ifb| ifb.root.ours()?.rate()),
-            ingress: self.root.ours().and_then(Shaper::rate),
+            egress: ifb.and_then(|ifb| ifb.root.ours()?.hold()),
+            ingress: self.root.ours().and_then(Shaper::hold),
         }
     }
 
-    pub(super) fn limits(&self) -> EgressIngress<Limit<BitsPerSecond>> {
-        let EgressIngress { egress, ingress } = self.rates();
-        EgressIngress { egress: Rate::limit(egress), ingress: Rate::limit(ingress) }
+    /// Whether what is in force is this, and nothing half-made is left beside it.
+    pub(super) fn is_exactly(&self, holds: Holds) -> bool {
+        self.holds() == holds && self.limits_the_ways_of(holds)
     }
 
-    /// Whether the rates in force are these, and nothing half-made is left beside them.
-    pub(super) fn is_exactly(&self, rates: EgressIngress<Option<Rate>>) -> bool {
-        self.rates() == rates && self.limits_the_ways_of(rates)
-    }
-
-    /// Whether the directions limited are these, and nothing half-made is left beside them: only a rate may differ.
-    pub(super) fn limits_the_ways_of(&self, rates: EgressIngress<Option<Rate>>) -> bool {
-        let now = self.rates();
+    /// Whether the directions limited are these, and nothing half-made is left beside them: only how may differ.
+    pub(super) fn limits_the_ways_of(&self, holds: Holds) -> bool {
+        let now = self.holds();
         let egress_left = self.entry.ours().is_some() || self.ifb.ours().is_some();
-        now.egress.is_some() == rates.egress.is_some()
-            && now.ingress.is_some() == rates.ingress.is_some()
-            && (rates.egress.is_some() || !egress_left)
-            && (rates.ingress.is_some() || self.root.ours().is_none())
+        now.egress.is_some() == holds.egress.is_some()
+            && now.ingress.is_some() == holds.ingress.is_some()
+            && (holds.egress.is_some() || !egress_left)
+            && (holds.ingress.is_some() || self.root.ours().is_none())
     }
 
     /// The links whose HTB holds back a limited direction, and what is at their root.

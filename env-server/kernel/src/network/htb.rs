@@ -9,7 +9,12 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcHandle, TcMessage, TcOption},
 };
 
-use super::{links::Link, netlink::Request, rate::Rate};
+use super::{
+    hold::{Hold, Holder},
+    links::Link,
+    netlink::Request,
+    rate::Rate,
+};
 
 /// Handles of Ballast's qdiscs start with this.
 pub(super) const MAJOR: u16 = 0xba11;
@@ -31,6 +36,9 @@ const DIVISOR: u32 = 10;
 const DIVISOR_NO_QUEUE_BEFORE: u32 = 11;
 /// Bytes that a class may send before its sibling's turn. There is no sibling.
 const QUANTUM: u32 = 65_536;
+/// The turn of a class among its siblings. There is no sibling, so that this number is free to tell whose the rate is.
+const PRIORITY_OF_A_LENDER: u32 = 0;
+const PRIORITY_OF_AN_INJECTION: u32 = 1;
 
 /// Frames on Ethernet. Said, so that the kernel asks for no rate table: it wants those from who does not say it only.
 const LINK_LAYER_ETHERNET: u8 = 1;
@@ -41,6 +49,7 @@ const CEIL_OFFSET: usize = 20;
 const BUFFER_OFFSET: usize = 24;
 const CEIL_BUFFER_OFFSET: usize = 28;
 const QUANTUM_OFFSET: usize = 32;
+const PRIORITY_OFFSET: usize = 40;
 const LINK_LAYER_OFFSETS: [usize; 2] = [1, 13];
 
 /// What Ballast says of its qdisc.
@@ -60,6 +69,7 @@ pub(super) struct Class {
     pub(super) burst_ticks: u32,
     pub(super) ceil_burst_ticks: u32,
     pub(super) quantum: u32,
+    pub(super) priority: u32,
 }
 
 impl Qdisc {
@@ -78,10 +88,20 @@ impl Qdisc {
 }
 
 impl Class {
-    /// All that `rate` allows, and nothing more, on a link of this MTU.
-    pub(super) fn of(rate: Rate, mtu: u32) -> Self {
+    /// All that `hold` allows, and nothing more, on a link of this MTU.
+    pub(super) fn of(Hold { rate, by }: Hold, mtu: u32) -> Self {
         let burst_ticks = rate.ticks(rate.burst_bytes(mtu));
-        Self { rate, ceil: rate, burst_ticks, ceil_burst_ticks: burst_ticks, quantum: QUANTUM }
+        let priority = match by {
+            Holder::Lender => PRIORITY_OF_A_LENDER,
+            Holder::Injection => PRIORITY_OF_AN_INJECTION,
+        };
+        Self { rate, ceil: rate, burst_ticks, ceil_burst_ticks: burst_ticks, quantum: QUANTUM, priority }
+    }
+
+    /// What it holds its link to.
+    pub(super) fn hold(self) -> Hold {
+        let is_of_an_injection = self.priority == PRIORITY_OF_AN_INJECTION;
+        Hold { rate: self.rate, by: if is_of_an_injection { Holder::Injection } else { Holder::Lender } }
     }
 
     /// Rates from 2^32 bytes/s on go into attributes of their own, beside the largest number in the old place.
@@ -96,6 +116,7 @@ impl Class {
             (BUFFER_OFFSET, self.burst_ticks),
             (CEIL_BUFFER_OFFSET, self.ceil_burst_ticks),
             (QUANTUM_OFFSET, self.quantum),
+            (PRIORITY_OFFSET, self.priority),
         ] {
             parms[offset..offset + 4].copy_from_slice(&number.to_ne_bytes());
         }
@@ -120,6 +141,7 @@ impl Class {
             burst_ticks: number(BUFFER_OFFSET)?,
             ceil_burst_ticks: number(CEIL_BUFFER_OFFSET)?,
             quantum: number(QUANTUM_OFFSET)?,
+            priority: number(PRIORITY_OFFSET)?,
         })
     }
 }

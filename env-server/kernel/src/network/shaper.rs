@@ -10,10 +10,10 @@ use netlink_packet_route::{
 use nix::errno::Errno;
 
 use super::{
+    hold::Hold,
     htb::{self, Class, Qdisc},
     links::Link,
     netlink::{Netlink, Request},
-    rate::Rate,
 };
 use crate::error::KernelError;
 
@@ -43,8 +43,8 @@ pub(super) struct Shaper {
 }
 
 impl Shaper {
-    pub(super) fn rate(&self) -> Option<Rate> {
-        self.class.map(|class| class.rate)
+    pub(super) fn hold(&self) -> Option<Hold> {
+        self.class.map(Class::hold)
     }
 }
 
@@ -79,15 +79,15 @@ fn class_in(message: &TcMessage) -> Option<Class> {
     htb::options_of(message).and_then(|options| Class::decode(&options))
 }
 
-/// Holds links that have their HTB and class to other rates, all in one go, and notes what is in force then. Whether the
+/// Holds links that have their HTB and class in another way, all in one go, and notes what is in force then. Whether the
 /// kernel told that of each.
 pub(super) fn change(
     netlink: &Netlink,
-    mut shapers: Vec<(&Link, &mut Shaper, Rate)>,
+    mut shapers: Vec<(&Link, &mut Shaper, Hold)>,
 ) -> Result<bool, KernelError> {
-    shapers.retain(|(_, shaper, rate)| shaper.rate() != Some(*rate));
+    shapers.retain(|(_, shaper, hold)| shaper.hold() != Some(*hold));
     let request =
-        |(link, _, rate): &(&Link, &mut Shaper, Rate)| htb::set_class(link, Class::of(*rate, link.mtu));
+        |(link, _, hold): &(&Link, &mut Shaper, Hold)| htb::set_class(link, Class::of(*hold, link.mtu));
     let told = netlink.act_together(&shapers.iter().map(request).collect::<Vec<_>>())?;
     Ok(shapers.iter_mut().all(|(link, shaper, _)| {
         let class = told.iter().find_map(|message| match message {
@@ -102,19 +102,19 @@ pub(super) fn change(
     }))
 }
 
-/// Holds a link, whose root is `found`, to a rate. `qdisc` is said when there is none yet.
+/// Holds a link, whose root is `found`. `qdisc` is said when there is none yet.
 pub(super) fn set(
     netlink: &Netlink,
     link: &Link,
     found: &Place<Shaper>,
     qdisc: Qdisc,
-    rate: Rate,
+    hold: Hold,
 ) -> Result<(), KernelError> {
     if found.ours().is_none() {
         netlink.act(&htb::add_qdisc(link, qdisc))?;
     }
-    if found.ours().and_then(Shaper::rate) != Some(rate) {
-        netlink.act(&htb::set_class(link, Class::of(rate, link.mtu)))?;
+    if found.ours().and_then(Shaper::hold) != Some(hold) {
+        netlink.act(&htb::set_class(link, Class::of(hold, link.mtu)))?;
     }
     Ok(())
 }

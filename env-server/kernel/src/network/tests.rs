@@ -10,7 +10,7 @@ use netlink_packet_route::{
 use nix::errno::Errno;
 
 use super::{
-    Host, Interface, NetworkControl,
+    Host, Interface, NetworkControl, NetworkLimit,
     links::{self, Link},
     namespace::in_private,
     netlink::{Netlink, Request},
@@ -173,6 +173,46 @@ fn a_step_that_fails_leaves_the_limits_before() {
             }
         });
     }
+}
+
+/// Limits of which an injection has put in force those of egress.
+fn injected(limits: Limits) -> EgressIngress<NetworkLimit> {
+    let EgressIngress { egress, ingress } = limits;
+    EgressIngress { egress: NetworkLimit::injected(egress), ingress: NetworkLimit::lent(ingress) }
+}
+
+#[test]
+fn whose_a_limit_is_can_be_read_and_changed() {
+    with_a_veth("whose_a_limit_is", 1000, |netlink, control| {
+        let pristine = snapshot(netlink, control);
+        let injected = injected(limits(5.0, 40.0));
+        // From nothing, from a lender's limits, and from the same rate in a lender's hands.
+        for before in [NONE, limits(20.0, 40.0), limits(5.0, 40.0)] {
+            control.set_limit(before).unwrap();
+            assert_eq!(control.put_in_force(injected).unwrap(), injected);
+            assert_eq!(NetworkControl::new(control.interface()).in_force().unwrap(), injected);
+            assert_eq!(control.set_limit(before).unwrap(), before);
+            assert_eq!(control.in_force().unwrap(), before.map(NetworkLimit::lent));
+        }
+        control.set_limit(NONE).unwrap();
+        assert_eq!(snapshot(netlink, control), pristine);
+    });
+}
+
+#[test]
+fn a_lender_that_fails_leaves_an_injection_in_force() {
+    with_a_veth("a_lender_that_fails", 1000, |_, control| {
+        let injected = injected(limits(5.0, 40.0));
+        for to in [NONE, limits(20.0, 20.0), limits(5.0, 0.0), limits(0.0, 20.0)] {
+            for steps in 0.. {
+                control.put_in_force(injected).unwrap();
+                if !is_stopped(control, to, Sabotage::FailureAfter(steps)) {
+                    break;
+                }
+                assert_eq!(control.in_force().unwrap(), injected, "to {to:?} after {steps} steps");
+            }
+        }
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ballast_api::{BitsPerSecond, EgressIngress, Limit};
 use ballast_kernel::{
     Interface, NetworkControl,
-    network::{self, Presence, SMALLEST_RATE_BITS_PER_SECOND, VethEnd},
+    network::{self, NetworkLimit, Presence, SMALLEST_RATE_BITS_PER_SECOND, VethEnd},
 };
 use clap::Args;
 
@@ -61,7 +61,9 @@ impl Kind for NetBandwidth {
         // Whoever finds limits with nobody about takes them for leftovers.
         let (presence, _) = Presence::begin(PROC.as_ref(), || ())?;
         let control = NetworkControl::new(interface);
-        let before = control.limit()?;
+        let found = control.in_force()?;
+        refuse_leftover(&self.direction.of(found))?;
+        let before = found.map(|way| way.limit);
         let resolved = self.direction.of(before).into_iter().map(|limit| self.left_of(limit));
         let resolved = resolved.collect::<Result<Vec<_>, _>>()?;
         let basis = resolved.first().map_or(Basis::Absolute, |(_, basis)| *basis);
@@ -89,8 +91,8 @@ impl Kind for NetBandwidth {
                 namespace: network::current_namespace(PROC.as_ref())?,
                 direction: self.direction,
                 requested: least,
-                before,
-                ours,
+                ours: self.direction.choose(ours.map(NetworkLimit::injected), found),
+                before: found,
                 _claim: claim,
                 _presence: presence,
             })),
@@ -176,14 +178,26 @@ fn refuse_more(before: Limits, ours: Limits) -> Result<(), InjectorError> {
     Ok(())
 }
 
+/// What an injection has left that ended badly is not the target's own.
+fn refuse_leftover(found: &[NetworkLimit]) -> Result<(), InjectorError> {
+    if found.iter().any(|way| way.is_injected) {
+        return Err(InjectorError::Impossible {
+            what: "narrow the target's network",
+            reason: "an injection that ended badly has left its limit: take it away with `ballast-injector restore`"
+                .to_owned(),
+        });
+    }
+    Ok(())
+}
+
 struct Narrowing {
     control: NetworkControl,
     interface: Interface,
     namespace: u64,
     direction: Direction,
     requested: f64,
-    before: Limits,
-    ours: Limits,
+    before: EgressIngress<NetworkLimit>,
+    ours: EgressIngress<NetworkLimit>,
     _claim: Claim,
     _presence: Presence,
 }
@@ -191,28 +205,28 @@ struct Narrowing {
 impl Act for Narrowing {
     fn undo(&self) -> Vec<Undo> {
         let nothing = EgressIngress { egress: Limit::Max, ingress: Limit::Max };
+        let (ours, before) = (self.ours.map(|way| way.limit), self.before.map(|way| way.limit));
         vec![Undo::RestoreNetworkLimits {
             namespace: self.namespace,
             interface: self.interface,
-            ours: WholeLimits::of(self.direction.choose(self.ours, nothing)),
-            before: WholeLimits::of(self.before),
+            ours: WholeLimits::of(self.direction.choose(ours, nothing)),
+            before: WholeLimits::of(before),
         }]
     }
 
     fn begin(&mut self) -> Result<(), InjectorError> {
-        if self.control.limit()? != self.before {
+        if self.control.in_force()? != self.before {
             return Err(InjectorError::Impossible {
                 what: "narrow the target's network",
                 reason: "somebody changed its limits at the same time: try again".to_owned(),
             });
         }
-        self.control.set_limit(self.ours)?;
+        self.control.put_in_force(self.ours)?;
         Ok(())
     }
 
     fn in_force(&mut self) -> Result<f64, InjectorError> {
-        let now = self.control.limit()?;
-        let (now, ours) = (self.direction.of(now), self.direction.of(self.ours));
+        let (now, ours) = (self.direction.of(self.control.in_force()?), self.direction.of(self.ours));
         let in_force = now.iter().zip(&ours).filter(|(now, ours)| now == ours).count();
         #[expect(clippy::cast_precision_loss, reason = "two at most")]
         let share = in_force as f64 / ours.len() as f64;

@@ -9,8 +9,12 @@ fn hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
 }
 
+fn lent(rate: u64) -> Hold {
+    Hold { rate: Rate::from_bytes_per_second(rate), by: Holder::Lender }
+}
+
 fn class(rate: u64) -> Class {
-    Class::of(Rate::from_bytes_per_second(rate), 1500)
+    Class::of(lent(rate), 1500)
 }
 
 #[test]
@@ -29,6 +33,10 @@ fn a_class_is_these_bytes() {
     let golden = "3000 0100  00 01 0000 0000 0000 a0252600  00 01 0000 0000 0000 a0252600
                   5a620200 5a620200 00000100 00000000 00000000";
     assert_eq!(class(2_500_000).encode(), hex(golden));
+    // And its priority, the last number, when it is an injection's.
+    let injected = Hold { by: Holder::Injection, ..lent(2_500_000) };
+    let golden = golden.strip_suffix("00000000").unwrap().to_owned() + "01000000";
+    assert_eq!(Class::of(injected, 1500).encode(), hex(&golden));
 }
 
 #[test]
@@ -57,9 +65,17 @@ fn what_the_kernel_shows_is_read() {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_back(rate in 1u64.., mtu in 68u32..65_536, no_queue_before: bool) {
-        let class = Class::of(Rate::from_bytes_per_second(rate), mtu);
-        prop_assert_eq!(Class::decode(&class.encode()), Some(class));
+    fn what_is_written_reads_back(
+        rate in 1u64..,
+        mtu in 68u32..65_536,
+        no_queue_before: bool,
+        is_injected: bool,
+    ) {
+        let by = if is_injected { Holder::Injection } else { Holder::Lender };
+        let hold = Hold { by, ..lent(rate) };
+        let class = Class::of(hold, mtu);
+        let read = Class::decode(&class.encode());
+        prop_assert_eq!((read, read.map(Class::hold)), (Some(class), Some(hold)));
         let qdisc = Qdisc { no_queue_before };
         prop_assert_eq!(Qdisc::decode(&qdisc.encode()), Some(qdisc));
     }
