@@ -4,9 +4,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirEntry},
-    io,
-    os::unix::fs::MetadataExt,
+    fs, io,
+    os::unix::fs::{DirEntryExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -173,12 +172,7 @@ impl Hierarchy {
     /// When the folder cannot be listed.
     pub fn children(&self, parent: &CgroupPath) -> Result<BTreeMap<String, u64>, KernelError> {
         let folder = self.cpu_folder(parent);
-        // Asked of the entry, the kernel need not walk the whole path once more.
-        let identity = |entry: &DirEntry| match entry.metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            metadata => Ok(Some(metadata?.ino())),
-        };
-        match of_folders(&folder, identity) {
+        match folders(&folder) {
             Ok(children) => Ok(children),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
             Err(error) => Err(file::failed("list", &folder)(error)),
@@ -196,22 +190,18 @@ impl Hierarchy {
 
 /// The names of the folders in `folder`, sorted. Names that are no UTF-8 are left out: no cgroup path can hold them.
 pub(crate) fn child_folders(folder: &Path) -> io::Result<Vec<String>> {
-    Ok(of_folders(folder, |_| Ok(Some(())))?.into_keys().collect())
+    Ok(folders(folder)?.into_keys().collect())
 }
 
-/// The same with what `about` answers of each; without those that it answers nothing of.
-fn of_folders<T>(
-    folder: &Path,
-    about: impl Fn(&DirEntry) -> io::Result<Option<T>>,
-) -> io::Result<BTreeMap<String, T>> {
+/// The same with their inodes, as the kernel lists them: nothing is asked of each.
+fn folders(folder: &Path) -> io::Result<BTreeMap<String, u64>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir()
             && let Ok(name) = entry.file_name().into_string()
-            && let Some(about) = about(&entry)?
         {
-            found.insert(name, about);
+            found.insert(name, entry.ino());
         }
     }
     Ok(found)
