@@ -22,14 +22,14 @@ use std::{
 };
 
 use ballast_api::{
-    Capability, Clock, ContainerName, ContainerState, Limits, NodeError, PerResource, Plan, PlanOutcome,
-    with_causes,
+    Capability, Clock, ContainerName, ContainerState, EgressIngress, Limit, Limits, NodeError, PerResource,
+    Plan, PlanOutcome, with_causes,
 };
-use ballast_kernel::network::Presence;
+use ballast_kernel::{KernelError, network::Presence};
 use tracing::warn;
 
 use crate::{
-    controls::Reading,
+    controls::{Controls, Reading},
     discovery::{Discovery, Place},
     journal::{Journal, JournalError},
     machine::Machine,
@@ -133,10 +133,10 @@ impl Lender {
     fn state(&self, name: &ContainerName, of: &Container, reading: Reading, now: Duration) -> ContainerState {
         let loan = self.loans.get(&of.place);
         let rates = of.history.rates();
-        let (astray, injected) = (reading.astray(), reading.injected());
-        let Reading { limits, failed, .. } = reading;
+        let (astray, under_injection) = (reading.astray(), reading.under_injection());
         // What an injection has put in force is nobody's own.
-        let own = limits.without(&injected);
+        let own = reading.limits.without(&reading.injected());
+        let Reading { limits, failed, .. } = reading;
         ContainerState {
             name: name.clone(),
             source: of.about.source,
@@ -147,7 +147,7 @@ impl Lender {
             limits,
             baseline: loan.map_or(own, |loan| loan.baseline.or(own)),
             missing: failed.or(of.missing.clone()),
-            drift: of.hold.told(now).or(astray).or(drift::told_of_injection(&injected)),
+            drift: under_injection.or(of.hold.told(now)).or(astray),
             sampled_at_unix_nanos: of.history.last().map_or_else(
                 // The first sample failed: nothing is known yet.
                 || self.means.clock.now(),
@@ -163,7 +163,12 @@ impl Lender {
     /// # Errors
     /// See [`NodeError`]; no limit is left changed but where [`NodeError::Internal`] says that undoing is being retried.
     pub fn apply(&mut self, plan: &Plan, now: Duration) -> Result<PlanOutcome, NodeError> {
-        let outcome = self.check(plan, now).and_then(|changes| self.execute(plan, changes, now));
+        let outcome = self.ready().and_then(|()| {
+            // What was read is still so when it is written.
+            let _turn = self.means.machine.network_turn();
+            let changes = self.check(plan, now)?;
+            self.execute(plan, changes, now)
+        });
         self.means.metrics.plan(match &outcome {
             Ok(outcome) if outcome.dry_run => PlanResult::DryRun,
             Ok(_) => PlanResult::Applied,
@@ -175,11 +180,14 @@ impl Lender {
         outcome
     }
 
-    fn check(&mut self, plan: &Plan, now: Duration) -> Result<Vec<Change>, NodeError> {
+    fn ready(&mut self) -> Result<(), NodeError> {
         if self.closed {
             return Err(NodeError::Internal { detail: "the env-server is shutting down".to_owned() });
         }
-        self.look_around().map_err(|error| internal(&error))?;
+        self.look_around().map_err(|error| internal(&error))
+    }
+
+    fn check(&mut self, plan: &Plan, now: Duration) -> Result<Vec<Change>, NodeError> {
         let asked = plan.changes.iter().map(|change| &change.container);
         let asked = asked.filter_map(|name| Some((name.clone(), self.containers.get(name)?)));
         let readings: BTreeMap<_, _> = asked.map(|(name, of)| (name, of.controls.limits())).collect();
@@ -210,11 +218,24 @@ impl Lender {
         if let Some(container) = self.containers.get_mut(name) {
             container.hold = Hold::default();
         }
-        match controls.limits() {
-            Ok(reading) => Ok(reading.limits),
+        match self.without_injection(&controls) {
+            Ok(limits) => Ok(limits),
             Err(error) if error.is_gone() => Err(unknown()),
             Err(error) => Err(internal(&error)),
         }
+    }
+
+    /// Ends what an injection holds of a container that is lent nothing: one that ended badly may have left it, and its
+    /// record be lost.
+    fn without_injection(&self, controls: &Controls) -> Result<Limits, KernelError> {
+        let _turn = self.means.machine.network_turn();
+        let reading = controls.limits()?;
+        if reading.injected() == Limits::default() {
+            return Ok(reading.limits);
+        }
+        let network = Some(EgressIngress { egress: Limit::Max, ingress: Limit::Max });
+        controls.give_back(&Limits { network, ..Limits::default() }, None).whole()?;
+        Ok(controls.limits()?.limits)
     }
 
     /// Restores the baselines whose leases have ended, and tries again what failed.

@@ -6,32 +6,15 @@ mod support;
 
 use std::{path::Path, time::Duration};
 
-use ballast_api::{
-    BitsPerSecond, ContainerState, EgressIngress, HttpNode, Limit, LimitChange, Limits, NodeAgent, Plan,
-};
-use ballast_kernel::{Interface, NetworkControl, network::NetworkLimit};
+use ballast_api::{ContainerState, HttpNode, NodeAgent};
+use ballast_kernel::{Interface, NetworkControl};
 use nix::sys::signal::Signal;
 use support::{
     Scratch, Server, name,
-    stage::{Networked, network, on_a_host, run},
+    stage::{Networked, mbits, mbits_free, network, on_a_host, plan, run, state},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ballast-env-server");
-
-fn mbits(egress: f64, ingress: f64) -> Limits {
-    let at = |mbits: f64| Limit::At(BitsPerSecond::new(mbits * 1e6).unwrap());
-    Limits { network: Some(EgressIngress { egress: at(egress), ingress: at(ingress) }), ..Limits::default() }
-}
-
-fn plan(generation: u64, limits: Limits) -> Plan {
-    let change = LimitChange { container: name("geo"), limits };
-    Plan { generation, lease_seconds: 60.0, dry_run: false, changes: vec![change] }
-}
-
-async fn state(node: &HttpNode, container: &str) -> ContainerState {
-    let containers = node.containers().await.unwrap();
-    containers.into_iter().find(|state| state.name == name(container)).unwrap()
-}
 
 #[test]
 fn a_container_is_limited_both_ways_and_freed_to_the_last_byte() {
@@ -66,62 +49,6 @@ fn after_kill_9_the_next_start_frees_the_network() {
         let server = Server::start(&scratch, &[]);
         assert_eq!(network(), before);
         assert_eq!(state(&server.node(), "geo").await.limits.network, mbits_free());
-    });
-}
-
-fn control_of(scratch: &Scratch) -> NetworkControl {
-    NetworkControl::new(Interface::of_process(Path::new("/proc"), scratch.pid("geo")).unwrap())
-}
-
-#[test]
-fn what_an_injection_holds_is_left_alone_by_plans() {
-    on_a_host("what_an_injection_holds_is_left_alone_by_plans", async |scratch| {
-        let before = network();
-        let server = Server::start(&scratch, &[]);
-        let node = server.node();
-        let injected = mbits(5.0, 10.0).network.unwrap();
-        for (lent, generation) in [(None, 1), (Some(mbits(20.0, 50.0)), 4)] {
-            if let Some(lent) = lent {
-                node.apply(&plan(generation, lent)).await.unwrap();
-            }
-            control_of(&scratch).put_in_force(injected.map(NetworkLimit::injected)).unwrap();
-            let geo = state(&node, "geo").await;
-            assert_eq!((geo.limits.network, geo.baseline.network), (Some(injected), lent.and(mbits_free())));
-            assert!(geo.drift.network.unwrap().starts_with("an injection set"));
-            let outcome = node.apply(&plan(generation + 1, mbits(30.0, 60.0))).await.unwrap();
-            assert_eq!(outcome.applied[0].applied.network, Some(injected));
-            assert_eq!(state(&node, "geo").await.lease_remaining_seconds.is_some(), lent.is_some());
-
-            let after = lent.and_then(|lent| lent.network).or(mbits_free()).unwrap();
-            control_of(&scratch).set_limit(after).unwrap();
-            let geo = state(&node, "geo").await;
-            assert_eq!((geo.limits.network, geo.drift.network), (Some(after), None));
-            node.apply(&plan(generation + 2, mbits(30.0, 60.0))).await.unwrap();
-            node.restore(&name("geo")).await.unwrap();
-            assert_eq!(network(), before);
-        }
-    });
-}
-
-#[test]
-fn what_is_lent_is_given_back_under_an_injection_too() {
-    on_a_host("what_is_lent_is_given_back_under_an_injection_too", async |scratch| {
-        let before = network();
-        let mut server = Server::start(&scratch, &[]);
-        let node = server.node();
-        let inject = || {
-            let injected = mbits(5.0, 10.0).network.unwrap().map(NetworkLimit::injected);
-            control_of(&scratch).put_in_force(injected).unwrap();
-        };
-        node.apply(&plan(1, mbits(20.0, 50.0))).await.unwrap();
-        inject();
-        node.restore(&name("geo")).await.unwrap();
-        assert_eq!(network(), before);
-        node.apply(&plan(2, mbits(20.0, 50.0))).await.unwrap();
-        inject();
-        server.signal(Signal::SIGTERM);
-        server.wait();
-        assert_eq!(network(), before);
     });
 }
 
@@ -365,8 +292,4 @@ fn what_an_interface_leaves_is_swept_away_though_its_container_stays() {
         node.restore(&name("geo")).await.unwrap();
         gone("ballast").await;
     });
-}
-
-fn mbits_free() -> Option<EgressIngress<Limit<BitsPerSecond>>> {
-    Some(EgressIngress { egress: Limit::Max, ingress: Limit::Max })
 }

@@ -5,7 +5,7 @@
 use ballast_api::{BitsPerSecond, EgressIngress, Limit};
 use ballast_kernel::{
     CgroupPath, CgroupTree, Freezer, Hierarchy, Interface, KernelError, NetworkControl,
-    network::{self, Detour, Netem, NetworkLimit, VethEnd},
+    network::{self, Detour, Netem, NetworkLimit, Turn, VethEnd},
 };
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +116,8 @@ fn limit(whole: Option<u64>) -> Limit<BitsPerSecond> {
 
 /// In the namespace of the interface.
 fn restore_limits(interface: Interface, ours: WholeLimits, before: WholeLimits) -> Result<(), KernelError> {
+    // Without one too: what is to be taken back is taken back.
+    let _turn = Turn::take();
     let control = NetworkControl::new(interface);
     let now = match control.in_force() {
         Ok(now) => now,

@@ -8,7 +8,9 @@ mod support;
 
 use std::{path::PathBuf, process::Stdio};
 
-use ballast_api::{BitsPerSecond, ContainerState, EgressIngress, Limit, Limits};
+use ballast_api::{
+    BitsPerSecond, ContainerName, ContainerState, EgressIngress, Limit, LimitChange, Limits, NodeAgent, Plan,
+};
 use ballast_kernel::{Cgroup, CgroupTree};
 use ballast_tests::program;
 use serde_json::Value;
@@ -96,7 +98,7 @@ impl Injection {
 }
 
 fn is_injected(state: &ContainerState) -> bool {
-    state.drift.network.as_ref().is_some_and(|told| told.contains("an injection set"))
+    state.drift.network.as_ref().is_some_and(|told| told.contains("an injection holds"))
 }
 
 fn on_a_host(test: &str, work: impl AsyncFnOnce(Scene) + Send) {
@@ -116,7 +118,7 @@ fn what_is_lent_outlasts_an_injection_and_is_given_back() {
         server.lend(1, 600.0, &[(GEO, mbits(20.0, 40.0))]).await;
         let lent = network();
 
-        let injection = scene.inject("25%", "2s").await;
+        let injection = scene.inject("25%", "5s").await;
         let state = server.wait_for(GEO, is_injected).await;
         assert_eq!((state.limits, state.baseline.network), (mbits(5.0, 10.0).or(state.limits), free()));
         assert!((injection.share().await - 1.0).abs() < 1e-9);
@@ -137,8 +139,12 @@ fn a_loan_that_ends_under_an_injection_is_given_back_all_the_same() {
         let before = network();
         let server = scene.lender().await;
         server.wait_for(GEO, |state| state.limits.network.is_some()).await;
-        server.lend(1, 1.0, &[(GEO, mbits(20.0, 40.0))]).await;
-        let injection = scene.inject("25%", "4s").await;
+        server.lend(1, 600.0, &[(GEO, mbits(20.0, 40.0))]).await;
+        let injection = scene.inject("25%", "6s").await;
+        // It is left alone, and the lease is another one all the same.
+        let change = LimitChange { container: ContainerName::new(GEO).unwrap(), limits: mbits(30.0, 40.0) };
+        let plan = Plan { generation: 2, lease_seconds: 1.0, dry_run: false, changes: vec![change] };
+        assert_eq!(server.node.apply(&plan).await.unwrap().applied[0].applied, mbits(5.0, 10.0));
         server.wait_for(GEO, |state| state.lease_remaining_seconds.is_none()).await;
         assert_eq!(network(), before);
         assert!(injection.share().await < 0.9, "it tells that it was not in force to its end");
@@ -151,7 +157,7 @@ fn a_loan_that_ends_under_an_injection_is_given_back_all_the_same() {
 fn an_injection_is_not_taken_for_the_containers_own_limit() {
     on_a_host("own", async |scene| {
         let before = network();
-        let injection = scene.inject("5Mbit/s", "3s").await;
+        let injection = scene.inject("5Mbit/s", "6s").await;
         let server = scene.lender().await;
         let state = server.wait_for(GEO, is_injected).await;
         assert_eq!((state.limits.network, state.baseline.network), (mbits(5.0, 5.0).network, None));

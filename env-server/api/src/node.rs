@@ -21,7 +21,7 @@ pub trait NodeAgent: Send + Sync {
     /// Lends limits. Everything is checked before the first write; a write that fails undoes those before it.
     async fn apply(&self, plan: &Plan) -> Result<PlanOutcome, NodeError>;
 
-    /// Puts one container back to its baseline and answers the limits in force then.
+    /// Puts one container back to its baseline, ends what an injection holds of its limits, and answers those in force then.
     async fn restore(&self, container: &ContainerName) -> Result<Limits, NodeError>;
 }
 

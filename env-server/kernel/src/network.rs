@@ -1,6 +1,6 @@
 //! The network of a container: how much it carried, and at what rate it may carry, each way.
 //!
-//! Over netlink alone, on the host side of the container's veth; must not know who lends what to whom, nor when.
+//! Over netlink alone, on the host side of the container's veth; must not know who lends or injects what, nor when.
 //!
 //! ```text
 //!               host                                   container
@@ -38,6 +38,7 @@ mod rate;
 mod redirect;
 mod shaper;
 mod sweep;
+mod turn;
 
 pub use control::NetworkControl;
 pub use counters::{NetworkCounters, Traffic, rates};
@@ -52,6 +53,7 @@ pub use presence::Presence;
 pub use probe::{Support, probe};
 pub use rate::SMALLEST_RATE_BITS_PER_SECOND;
 pub use sweep::{sweep, sweep_limits, sweep_of};
+pub use turn::Turn;
 
 #[cfg(test)]
 mod tests;

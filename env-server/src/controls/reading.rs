@@ -2,7 +2,7 @@
 //!
 //! Must not know how it was read.
 
-use ballast_api::{Limits, PerResource};
+use ballast_api::{EgressIngress, Limits, PerResource};
 use ballast_kernel::{CpuBandwidth, DiskLimits, resctrl::InForce};
 
 use super::{NetworkLimits, of_both_caches, of_caches, of_network};
@@ -45,11 +45,25 @@ impl Reading {
         astray.map(of_both_caches).unwrap_or_default()
     }
 
-    /// Those limits that an injection has put in force for a while: what was before them comes back.
+    /// Those limits of which an injection has put a part in force: it takes them back when it ends.
     #[must_use]
     pub fn injected(&self) -> Limits {
         let injected = self.network.filter(|ways| ways.egress.is_injected || ways.ingress.is_injected);
         injected.map(of_network).unwrap_or_default()
+    }
+
+    /// Why what an injection holds is left alone.
+    #[must_use]
+    pub fn under_injection(&self) -> PerResource<String> {
+        let ways = self.network.map(|ways| ways.map(|way| way.is_injected));
+        let ways = match ways.unwrap_or_default() {
+            EgressIngress { egress: true, ingress: true } => "egress and ingress",
+            EgressIngress { egress: true, ingress: false } => "egress",
+            EgressIngress { egress: false, ingress: true } => "ingress",
+            EgressIngress { egress: false, ingress: false } => return PerResource::default(),
+        };
+        let why = format!("an injection holds its {ways}: it is left alone until that ends");
+        PerResource { network: Some(why), ..PerResource::default() }
     }
 
     /// What the kernel saves of the CPU's quota. It is no limit that is lent, but is held down by one.

@@ -1,5 +1,5 @@
 //! Limits that somebody else changed while they were lent (a person, kubelet, systemd's daemon-reload): noticed, told, and
-//! left to them for a while. And those that an injection holds: they come back by themselves.
+//! left to them for a while. What an injection holds is none of these: it comes back by itself.
 //!
 //! Writes no limit: what was found is the container's own from then on. What a lent quota has held down of the burst
 //! comes back as far as theirs allows.
@@ -57,14 +57,6 @@ impl Hold {
         self.group = words.map(str::to_owned);
         found.filter(|_| is_news).unwrap_or_default()
     }
-}
-
-/// What an injection holds, told to people.
-pub(super) fn told_of_injection(injected: &Limits) -> PerResource<String> {
-    PerResource::from_fn(|resource| {
-        let is_injected = injected.named().any(|named: Resource| named == resource);
-        is_injected.then(|| format!("an injection set {injected}; it is left alone until that ends"))
-    })
 }
 
 impl Lender {

@@ -17,6 +17,7 @@ impl Lender {
     pub(super) fn restore_loans(&mut self, places: Vec<Place>, cause: Cause, now: Duration) -> Vec<String> {
         let mut failures = Vec::new();
         let mut is_news = false;
+        let _turn = self.means.machine.network_turn();
         for place in places {
             self.notice_drift_of(&place, now);
             let owed = self.owed_by(&place);
@@ -92,6 +93,7 @@ impl Lender {
         if gone.is_empty() {
             return;
         }
+        let _turn = self.means.machine.network_turn();
         for place in gone {
             match self.settle(&place) {
                 Ok(()) => info!(cgroup = %place.path, "container is gone, its loan is forgotten"),

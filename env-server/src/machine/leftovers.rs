@@ -5,7 +5,7 @@
 use ballast_api::with_causes;
 use ballast_kernel::{
     Interface,
-    network::{self, Presence},
+    network::{self, Presence, Turn},
     resctrl::ResctrlNode,
 };
 use tracing::{info, warn};
@@ -26,6 +26,12 @@ impl Machine {
             Ok(removed) => info!(interfaces = removed.join(", "), "left over, removed"),
             Err(error) => warn!(error = with_causes(&error), "leftovers of network limits stay"),
         }
+    }
+
+    /// A turn to look at networks and to change them, where they are limited at all: see [`Turn`].
+    #[must_use]
+    pub fn network_turn(&self) -> Option<Turn> {
+        self.network.as_ref().ok().and_then(|_| Turn::take())
     }
 
     /// Joins those who limit networks on this host, for as long as the answer is kept. Who is alone first removes what nobody

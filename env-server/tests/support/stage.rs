@@ -8,9 +8,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use ballast_api::{
+    BitsPerSecond, ContainerState, EgressIngress, HttpNode, Limit, LimitChange, Limits, NodeAgent, Plan,
+};
 use nix::sched::{CloneFlags, unshare};
 
-use super::Scratch;
+use super::{Scratch, name};
 
 /// Files that a limit is written to, of either version.
 const LIMITS: [&str; 4] = ["cpu.max", "cpu.cfs_", "io.max", "blkio.throttle."];
@@ -129,4 +132,26 @@ pub(crate) fn on_a_host(test: &str, work: impl AsyncFnOnce(Scratch) + Send) {
             std::panic::resume_unwind(panicked);
         }
     });
+}
+
+/// Limits of a network, and of nothing else.
+pub(crate) fn mbits(egress: f64, ingress: f64) -> Limits {
+    let at = |mbits: f64| Limit::At(BitsPerSecond::new(mbits * 1e6).unwrap());
+    Limits { network: Some(EgressIngress { egress: at(egress), ingress: at(ingress) }), ..Limits::default() }
+}
+
+/// A plan for `geo`.
+pub(crate) fn plan(generation: u64, limits: Limits) -> Plan {
+    let change = LimitChange { container: name("geo"), limits };
+    Plan { generation, lease_seconds: 60.0, dry_run: false, changes: vec![change] }
+}
+
+pub(crate) async fn state(node: &HttpNode, container: &str) -> ContainerState {
+    let containers = node.containers().await.unwrap();
+    containers.into_iter().find(|state| state.name == name(container)).unwrap()
+}
+
+/// No limit of the network.
+pub(crate) fn mbits_free() -> Option<EgressIngress<Limit<BitsPerSecond>>> {
+    Some(EgressIngress { egress: Limit::Max, ingress: Limit::Max })
 }

@@ -203,15 +203,19 @@ fn whose_a_limit_is_can_be_read_and_changed() {
 fn a_lender_that_fails_leaves_an_injection_in_force() {
     with_a_veth("a_lender_that_fails", 1000, |_, control| {
         let injected = injected(limits(5.0, 40.0));
+        let mut failures = 0;
         for to in [NONE, limits(20.0, 20.0), limits(5.0, 0.0), limits(0.0, 20.0)] {
             for steps in 0.. {
                 control.put_in_force(injected).unwrap();
                 if !is_stopped(control, to, Sabotage::FailureAfter(steps)) {
                     break;
                 }
+                failures += 1;
                 assert_eq!(control.in_force().unwrap(), injected, "to {to:?} after {steps} steps");
             }
         }
+        // Three removals; two classes; a class and a removal; a class and two removals.
+        assert_eq!(failures, 3 + 2 + 2 + 3);
     });
 }
 

@@ -50,6 +50,7 @@ fn what_cannot_be_undone_is_told_and_goes_back_to_the_baseline_later() {
     let machine = two();
     let mut lender = open(&machine, START);
     let asked = plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]);
+    lender.ready().unwrap();
     let changes = lender.check(&asked, START).unwrap();
     let first_touched = lender.borrow_limits(&changes, START).unwrap();
     changes[0].controls.change(&changes[0].before, &changes[0].target, None).unwrap();
@@ -173,6 +174,7 @@ fn a_crash_at_any_moment_of_a_plan_is_put_right_by_the_next_start() {
     for written in 0..=2 {
         let machine = two();
         let mut lender = open(&machine, START);
+        lender.ready().unwrap();
         let changes = lender.check(&plan(1, &[("a", cores(0.5)), ("b", cores(0.3))]), START).unwrap();
         lender.borrow_limits(&changes, START).unwrap();
         for change in &changes[..written] {

@@ -163,6 +163,7 @@ fn a_burst_is_held_down_with_the_quota_and_comes_back_with_it() {
     drop(lender);
     let mut lender = open(&machine, START);
     assert_eq!(state(), own);
+    lender.ready().unwrap();
     let changes = lender.check(&plan(6, &[("b", cores(0.1))]), START).unwrap();
     lender.borrow_limits(&changes, START).unwrap();
     machine.put_burst("p/b", 10_000);

@@ -1,13 +1,14 @@
 //! Less bandwidth: a limit of Ballast's own kind on the container's veth, for a while, or traffic that competes for it.
 //!
-//! Must not know who else sets such limits; whose are in force before is put in force again, unless it was changed meanwhile.
+//! Must not know who else sets such limits, but that they are no injection's; what is in force before is put in force again,
+//! unless it was changed meanwhile.
 
 use std::time::Duration;
 
 use ballast_api::{BitsPerSecond, EgressIngress, Limit};
 use ballast_kernel::{
     Interface, NetworkControl,
-    network::{self, NetworkLimit, Presence, SMALLEST_RATE_BITS_PER_SECOND, VethEnd},
+    network::{self, NetworkLimit, Presence, SMALLEST_RATE_BITS_PER_SECOND, Turn, VethEnd},
 };
 use clap::Args;
 
@@ -183,7 +184,8 @@ fn refuse_leftover(found: &[NetworkLimit]) -> Result<(), InjectorError> {
     if found.iter().any(|way| way.is_injected) {
         return Err(InjectorError::Impossible {
             what: "narrow the target's network",
-            reason: "an injection that ended badly has left its limit: take it away with `ballast-injector restore`"
+            reason: "an injection that ended badly has left its limit: take it away with `ballast-injector restore \
+                     --state-dir` of that one, or have the env-server restore the container"
                 .to_owned(),
         });
     }
@@ -215,10 +217,11 @@ impl Act for Narrowing {
     }
 
     fn begin(&mut self) -> Result<(), InjectorError> {
-        if self.control.in_force()? != self.before {
+        let turn = Turn::take();
+        if turn.is_none() || self.control.in_force()? != self.before {
             return Err(InjectorError::Impossible {
                 what: "narrow the target's network",
-                reason: "somebody changed its limits at the same time: try again".to_owned(),
+                reason: "somebody changes its limits at the same time: try again".to_owned(),
             });
         }
         self.control.put_in_force(self.ours)?;
